@@ -1,1 +1,37 @@
-//! Placeholder.
+//! Object storage for servers that run one compio (io_uring) runtime per core.
+//!
+//! [`ObjectStorage`] is the contract, used everywhere as `Rc<dyn ObjectStorage>`: one store per shard, not
+//! `Send`, with owned buffers and outcomes that can be relied upon. This crate holds the words of the contract,
+//! the stores that need no network, and [`BufferedMultipartWriter`]; the crate `s3-backend` adds `S3Storage`.
+
+mod attributes;
+mod body;
+mod capabilities;
+mod error;
+mod ext;
+mod key;
+pub mod limits;
+mod object;
+mod options;
+mod payload;
+mod range;
+mod storage;
+
+pub use attributes::{Attributes, ContentHeader, InvalidAttribute};
+pub use body::Body;
+pub use capabilities::Capabilities;
+pub use error::{Answer, Error, ErrorKind, Operation, Result};
+pub use ext::{COALESCE_GAP_BYTES, Lister, ObjectStorageExt};
+pub use futures_util::future::LocalBoxFuture;
+pub use key::{InvalidKey, Key, KeyRule};
+pub use object::{ETag, GetOutcome, HeadOutcome, InvalidETag, ObjectMeta, PutOutcome};
+pub use options::{
+    CompleteOptions, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, ListUploadsOptions,
+    MultipartOptions, PutMode, PutOptions, ReadConditions,
+};
+pub use payload::Payload;
+pub use range::{ByteRange, InvalidRange, RangePolicy};
+pub use storage::{
+    ListPage, MultipartUpload, ObjectStorage, PageToken, Part, PartNumber, PartsPage, UploadId, UploadInfo,
+    UploadsPage,
+};

@@ -1,0 +1,179 @@
+//! [`Payload`]: the bytes of one write, owned, cheap to clone, never joined.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+/// The bytes of one put or part: a few [`Bytes`] in order.
+///
+/// Cloning clones reference counts, so that an attempt can be repeated; no store joins or copies the
+/// chunks on the way to the kernel unless its documentation says so.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Payload {
+    chunks: Vec<Bytes>,
+    len: u64,
+}
+
+impl Payload {
+    /// A payload without bytes.
+    #[must_use]
+    pub fn new() -> Payload {
+        Payload::default()
+    }
+
+    /// Adds bytes at the end, without copying them. Empty chunks are dropped.
+    pub fn push(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.len += chunk.len() as u64;
+            self.chunks.push(chunk);
+        }
+    }
+
+    /// The number of bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The chunks in order; none is empty.
+    #[must_use]
+    pub fn chunks(&self) -> &[Bytes] {
+        &self.chunks
+    }
+
+    /// The chunks in order; none is empty.
+    #[must_use]
+    pub fn into_chunks(self) -> Vec<Bytes> {
+        self.chunks
+    }
+
+    /// The bytes of `range`, sharing memory with this payload.
+    ///
+    /// # Panics
+    ///
+    /// When the range does not lie within the payload: that is a bug of the caller.
+    #[must_use]
+    pub fn slice(&self, range: Range<u64>) -> Payload {
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "{range:?} lies within {} bytes",
+            self.len
+        );
+        let mut out = Payload::new();
+        let mut at = 0;
+        for chunk in &self.chunks {
+            let end = at + chunk.len() as u64;
+            let from = range.start.clamp(at, end);
+            let to = range.end.clamp(at, end);
+            if from < to {
+                out.push(chunk.slice(within(from - at)..within(to - at)));
+            }
+            at = end;
+        }
+        out
+    }
+
+    /// All bytes in one piece: without a copy when there is at most one chunk, else joined.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match self.chunks.as_slice() {
+            [] => Bytes::new(),
+            [only] => only.clone(),
+            many => {
+                let mut joined = BytesMut::with_capacity(within(self.len));
+                many.iter().for_each(|chunk| joined.extend_from_slice(chunk));
+                joined.freeze()
+            }
+        }
+    }
+}
+
+/// An offset inside memory that exists, which therefore fits `usize`.
+fn within(offset: u64) -> usize {
+    usize::try_from(offset).expect("an offset within memory fits usize")
+}
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Payload({} bytes in {} chunks)", self.len, self.chunks.len())
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Payload {
+        let mut payload = Payload::new();
+        payload.push(bytes);
+        payload
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Payload {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<String> for Payload {
+    fn from(text: String) -> Payload {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static [u8]> for Payload {
+    fn from(bytes: &'static [u8]) -> Payload {
+        Bytes::from_static(bytes).into()
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Payload {
+    fn from(bytes: &'static [u8; N]) -> Payload {
+        Bytes::from_static(bytes).into()
+    }
+}
+
+impl From<&'static str> for Payload {
+    fn from(text: &'static str) -> Payload {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl FromIterator<Bytes> for Payload {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(chunks: I) -> Payload {
+        let mut payload = Payload::new();
+        chunks.into_iter().for_each(|chunk| payload.push(chunk));
+        payload
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_slice_of_a_payload_is_the_slice_of_its_bytes(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..8),
+            a in 0u64..200,
+            b in 0u64..200,
+        ) {
+            let payload: Payload = chunks.iter().cloned().map(Bytes::from).collect();
+            let joined: Vec<u8> = chunks.concat();
+            prop_assert_eq!(payload.len(), joined.len() as u64);
+            prop_assert_eq!(&payload.to_bytes()[..], &joined[..]);
+            let from = a.min(b).min(payload.len());
+            let to = a.max(b).min(payload.len());
+            let slice = payload.slice(from..to);
+            prop_assert_eq!(slice.len(), to - from);
+            prop_assert_eq!(&slice.to_bytes()[..], &joined[within(from)..within(to)]);
+            prop_assert!(slice.chunks().iter().all(|chunk| !chunk.is_empty()));
+        }
+    }
+}
