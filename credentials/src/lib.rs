@@ -1,1 +1,69 @@
-//! Placeholder.
+//! Where AWS signing keys come from, as decisions without I/O of their own.
+//!
+//! Which source wins, the first that applies:
+//!
+//! 1. **inline**: keys in the program's configuration, or `anonymous`. A profile named there is used and
+//!    nothing else is asked.
+//! 2. providers that the program brings along
+//! 3. **env**: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`
+//! 4. **profile**: the one named by `AWS_PROFILE`, else `default`, of `~/.aws/config` and
+//!    `~/.aws/credentials`
+//! 5. **container**, **web-identity**, **imds**: recognised, and refused with an error where they are
+//!    configured; this version does not fetch keys from them
+//!
+//! A source that is configured but fails ends the chain with an error; only "not configured" goes on.
+//! So a typing mistake never ends with somebody else's identity. [`CredentialsChain::explain`] tells
+//! what each source said, and the error for "no credentials" is that text.
+//!
+//! ```
+//! use credentials::{CredentialsCache, CredentialsChain, Host, MemoryEnvironment};
+//!
+//! # async fn example() -> Result<(), credentials::CredentialsError> {
+//! // The plan and its cache are shared by all threads; each thread has its own host.
+//! let cache = CredentialsCache::new(CredentialsChain::builder().build());
+//! let variables: MemoryEnvironment =
+//!     [("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret")]
+//!         .into_iter()
+//!         .collect();
+//! let host = Host::builder().environment(variables).build(); // or Host::system()
+//!
+//! let identity = cache.get(&host).await?;
+//! let keys = identity.credentials().expect("the environment has keys");
+//! assert_eq!(keys.access_key_id(), "AKIAIOSFODNN7EXAMPLE");
+//! println!("{}", cache.explain(&host).await);
+//! # Ok(())
+//! # }
+//! # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+//! ```
+
+mod cache;
+mod chain;
+mod credentials;
+mod endpoint;
+mod explain;
+mod host;
+pub mod profile;
+mod provider;
+mod providers;
+mod redact;
+mod region;
+mod secret;
+
+pub use cache::CredentialsCache;
+pub use chain::{CredentialsChain, CredentialsChainBuilder, CredentialsError};
+pub use credentials::{
+    Credentials, CredentialsBuilder, CredentialsPart, CredentialsProblem, Identity, InvalidCredentials,
+};
+pub use endpoint::{Endpoint, Service};
+pub use explain::{Explain, RegionReport, SourceReport, Status, UsedReport};
+pub use host::{
+    Clock, Environment, FileContent, Files, FixedClock, Host, HostBuilder, MemoryEnvironment, MemoryFiles,
+    SystemClock, SystemEnvironment, SystemFiles,
+};
+pub use provider::{
+    ProvideCredentials, ProviderError, ProviderErrorKind, Resolved, Retry, SkipReason, SourceName,
+};
+pub use providers::Inline;
+pub use redact::{mask_access_key_id, redact_url};
+pub use region::{Region, RegionError, RegionOrigin};
+pub use secret::Secret;

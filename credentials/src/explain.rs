@@ -1,0 +1,221 @@
+//! The report that says which source gave the keys, or why none did.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::credentials::Identity;
+use crate::provider::SourceName;
+use crate::redact::mask_access_key_id;
+use crate::region::{Region, RegionError};
+
+/// What every source of a chain answered. `Display` is a table for people, serde the same for machines.
+/// Holds no secret; the key id is masked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explain {
+    used: Option<UsedReport>,
+    sources: Vec<SourceReport>,
+    region: RegionReport,
+    warnings: Vec<String>,
+}
+
+/// The identity that was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct UsedReport {
+    /// The source that gave it.
+    pub source: SourceName,
+    /// Requests are sent unsigned.
+    pub anonymous: bool,
+    /// The masked key id; `None` if anonymous.
+    pub access_key_id: Option<String>,
+    /// The account, where the source tells.
+    pub account_id: Option<String>,
+    /// When the keys expire, RFC 3339 in UTC; `None` for keys that do not.
+    pub expires_at: Option<String>,
+}
+
+/// What one source answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceReport {
+    /// The source.
+    pub source: SourceName,
+    /// The answer in a word.
+    pub status: Status,
+    /// The answer in a line; may be empty.
+    pub detail: String,
+    /// What to do about a failure.
+    pub hint: Option<String>,
+}
+
+/// A source's answer in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Status {
+    /// Its keys are used.
+    Used,
+    /// Not configured.
+    Skipped,
+    /// Configured, but could not deliver; the chain ended here.
+    Failed,
+    /// The chain had ended before, and nothing is known to be configured here.
+    NotTried,
+    /// The chain had ended before; this source is configured too.
+    LowerPriority,
+    /// The program does not want it.
+    Off,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Status::Used => "used",
+            Status::Skipped => "skipped",
+            Status::Failed => "FAILED",
+            Status::NotTried | Status::LowerPriority => "not tried",
+            Status::Off => "off",
+        }
+    }
+}
+
+/// The region and who says so, or why there is none.
+#[derive(Debug, Clone, Serialize)]
+pub struct RegionReport {
+    /// The region.
+    pub name: Option<String>,
+    /// Who says so.
+    pub origin: Option<String>,
+    /// Why there is none.
+    pub error: Option<String>,
+}
+
+impl RegionReport {
+    pub(crate) fn new(region: Result<Region, RegionError>) -> RegionReport {
+        match region {
+            Ok(region) => RegionReport {
+                name: Some(region.name().to_owned()),
+                origin: Some(region.origin().to_string()),
+                error: None,
+            },
+            Err(error) => RegionReport { name: None, origin: None, error: Some(error.to_string()) },
+        }
+    }
+}
+
+impl Explain {
+    pub(crate) fn new(
+        identity: Option<&Identity>,
+        sources: Vec<SourceReport>,
+        region: RegionReport,
+        warnings: Vec<String>,
+    ) -> Explain {
+        let source = sources.iter().find(|row| row.status == Status::Used).map(|row| row.source);
+        let used = identity.zip(source).map(|(identity, source)| {
+            let keys = identity.credentials();
+            UsedReport {
+                source,
+                anonymous: keys.is_none(),
+                access_key_id: keys.map(|keys| mask_access_key_id(keys.access_key_id())),
+                account_id: keys.and_then(|keys| keys.account_id()).map(str::to_owned),
+                expires_at: keys.and_then(|keys| keys.expires_at()).map(timestamp),
+            }
+        });
+        Explain { used, sources, region, warnings }
+    }
+
+    /// The identity, if one was found.
+    #[must_use]
+    pub fn used(&self) -> Option<&UsedReport> {
+        self.used.as_ref()
+    }
+
+    /// Every source, in the order of the chain.
+    #[must_use]
+    pub fn sources(&self) -> &[SourceReport] {
+        &self.sources
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &RegionReport {
+        &self.region
+    }
+
+    /// What was passed over in the shared files.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+impl fmt::Display for Explain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failed = self.sources.iter().find(|row| row.status == Status::Failed);
+        match (&self.used, failed) {
+            (Some(used), _) => write!(f, "credentials: from {}", used.source)?,
+            (None, Some(row)) => write!(f, "credentials: {} is configured but failed", row.source)?,
+            (None, None) => f.write_str("credentials: none found")?,
+        }
+        let name_width = self.sources.iter().map(|row| row.source.as_str().len()).max().unwrap_or(0);
+        let status_width = self.sources.iter().map(|row| row.status.as_str().len()).max().unwrap_or(0);
+        for SourceReport { source, status, detail, hint } in &self.sources {
+            let detail = match status {
+                Status::LowerPriority => format!("also configured but lower priority: {detail}"),
+                Status::NotTried if detail.is_empty() && failed.is_some() => {
+                    "the chain stops at the first configured source that fails".to_owned()
+                }
+                Status::NotTried if detail.is_empty() => "a source above has the keys".to_owned(),
+                _ => one_line(detail),
+            };
+            let status = status.as_str();
+            write!(f, "\n  {source:name_width$}  {status:status_width$}  {detail}")?;
+            if let Some(hint) = hint {
+                let indent = 2 + name_width + 2 + status_width + 2;
+                write!(f, "\n{:indent$}hint: {}", "", one_line(hint))?;
+            }
+        }
+        match &self.region {
+            RegionReport { name: Some(name), origin: Some(origin), .. } => {
+                write!(f, "\nregion: {name}, from {origin}")?;
+            }
+            RegionReport { error, .. } => {
+                write!(f, "\nregion: {}", one_line(error.as_deref().unwrap_or("unknown")))?;
+            }
+        }
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {}", one_line(warning))?;
+        }
+        Ok(())
+    }
+}
+
+/// Names and paths come from anywhere; none of them may forge a row.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The row of a source that is used.
+pub(crate) fn describe(identity: &Identity) -> String {
+    let Some(keys) = identity.credentials() else {
+        return "anonymous: requests are sent unsigned".to_owned();
+    };
+    let mut text = format!("key {}", mask_access_key_id(keys.access_key_id()));
+    if keys.session_token().is_some() {
+        text += ", with session token";
+    }
+    if let Some(account_id) = keys.account_id() {
+        text += &format!(", account {account_id}");
+    }
+    match keys.expires_at() {
+        Some(at) => text += &format!(", expires {}", timestamp(at)),
+        None => text += ", does not expire",
+    }
+    text
+}
+
+/// RFC 3339 in UTC.
+pub(crate) fn timestamp(at: SystemTime) -> String {
+    // SystemTime reaches further than the calendar of jiff, which ends with the year 9999.
+    jiff::Timestamp::try_from(at).map_or_else(|_| "beyond the calendar".to_owned(), |at| at.to_string())
+}
