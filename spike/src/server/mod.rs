@@ -295,6 +295,9 @@ impl Front {
     async fn answer(self, request: hyper::Request<hyper::body::Incoming>) -> Result<HttpResponse, HttpError> {
         let ticket = self.log.arrived(&request);
         let mut response = self.respond(request.map(s3s::Body::from), &ticket).await?;
+        if let Some(&s3::Status(status)) = response.extensions().get() {
+            *response.status_mut() = status;
+        }
         let id = format!("{:016X}", ticket.number());
         response
             .headers_mut()

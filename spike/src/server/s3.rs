@@ -18,10 +18,10 @@ use s3s::dto::{
     GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
     HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
     ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
-    ListPartsInput, ListPartsOutput, MetadataDirective, MultipartUpload, Object, ObjectStorageClass, Owner,
-    Part, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput, PutObjectInput,
-    PutObjectOutput, Range, StorageClass, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
-    UploadPartOutput,
+    ListPartsInput, ListPartsOutput, MetadataDirective, MultipartUpload, Object, ObjectIdentifier,
+    ObjectStorageClass, Owner, Part, PutBucketLifecycleConfigurationInput,
+    PutBucketLifecycleConfigurationOutput, PutObjectInput, PutObjectOutput, Range, StorageClass,
+    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
@@ -77,10 +77,10 @@ fn check_declared_length(length: Option<i64>) -> S3Result<()> {
     check_single_write(length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default())
 }
 
-/// 206 where a part of the object is answered; s3s does that for GET but not for HEAD.
-fn status(selection: &Selection) -> Option<StatusCode> {
-    (selection.partial && !selection.bytes.is_empty()).then_some(StatusCode::PARTIAL_CONTENT)
-}
+/// The status of an answer where it is not the one s3s gives. s3s ignores `S3Response::status`, so it travels as
+/// an extension to the front, which applies it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Status(pub(super) StatusCode);
 
 /// MD5 and, for an object, checksum of what is copied. This reads all of it.
 fn copied(body: Segments, algorithm: Option<Algorithm>) -> Received {
@@ -169,12 +169,6 @@ fn count(entries: usize) -> i32 {
     i32::try_from(entries).expect("a page holds at most 1,000 entries")
 }
 
-/// One key of DeleteObjects, after its fate.
-enum Fate {
-    Deleted(DeletedObject),
-    Failed(Error),
-}
-
 #[async_trait::async_trait]
 impl S3 for Api {
     // Buckets.
@@ -194,7 +188,7 @@ impl S3 for Api {
         req: S3Request<DeleteBucketInput>,
     ) -> S3Result<S3Response<DeleteBucketOutput>> {
         self.state.lock().delete_bucket(&req.input.bucket)?;
-        Ok(S3Response::with_status(DeleteBucketOutput::default(), StatusCode::NO_CONTENT))
+        ok(DeleteBucketOutput::default())
     }
 
     async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
@@ -259,7 +253,7 @@ impl S3 for Api {
         req: S3Request<DeleteBucketLifecycleInput>,
     ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
         self.state.lock().bucket_mut(&req.input.bucket)?.lifecycle = None;
-        Ok(S3Response::with_status(DeleteBucketLifecycleOutput {}, StatusCode::NO_CONTENT))
+        ok(DeleteBucketLifecycleOutput {})
     }
 
     // Objects.
@@ -325,7 +319,10 @@ impl S3 for Api {
         read.conditions.check(&object, Unchanged::NotModified)?;
         let selection = Selection::of(&object, read.range.as_ref(), read.part_number)?;
         let mut response = S3Response::new(head(&object, &selection, &read));
-        response.status = status(&selection);
+        // s3s answers 206 to GET but not to HEAD.
+        if response.output.content_range.is_some() {
+            response.extensions.insert(Status(StatusCode::PARTIAL_CONTENT));
+        }
         Ok(response)
     }
 
@@ -356,31 +353,22 @@ impl S3 for Api {
         }
         let mut store = self.state.lock();
         let bucket = store.bucket_mut(&req.input.bucket)?;
-        let fates = objects.into_iter().map(|object| {
-            let outcome = check_version(object.version_id.as_deref()).and_then(|()| {
+        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+        for ObjectIdentifier { key, e_tag, version_id, .. } in objects {
+            let if_match = e_tag.map(|etag| match etag.value() {
                 // In XML, unlike in a header, s3s reads * as an entity tag.
-                let if_match = object.e_tag.map(|etag| match etag.value() {
-                    "*" => ETagCondition::Any,
-                    _ => ETagCondition::ETag(etag),
-                });
-                bucket.delete(&object.key, if_match.as_ref())
+                "*" => ETagCondition::Any,
+                _ => ETagCondition::ETag(etag),
             });
-            match outcome {
-                Ok(()) => Fate::Deleted(DeletedObject { key: Some(object.key), ..Default::default() }),
-                Err(error) => Fate::Failed(Error {
+            match check_version(version_id.as_deref()).and_then(|()| bucket.delete(&key, if_match.as_ref())) {
+                Ok(()) if quiet == Some(true) => {}
+                Ok(()) => deleted.push(DeletedObject { key: Some(key), ..Default::default() }),
+                Err(error) => errors.push(Error {
                     code: Some(error.code().as_str().to_owned()),
-                    key: Some(object.key),
+                    key: Some(key),
                     message: error.message().map(str::to_owned),
                     ..Default::default()
                 }),
-            }
-        });
-        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-        for fate in fates {
-            match fate {
-                Fate::Deleted(_) if quiet == Some(true) => {}
-                Fate::Deleted(object) => deleted.push(object),
-                Fate::Failed(error) => errors.push(error),
             }
         }
         ok(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), ..Default::default() })
