@@ -672,6 +672,44 @@ fn a_bucket_in_the_host_name_works_beside_one_in_the_path() {
     );
 }
 
+#[test]
+fn with_tls_a_client_that_trusts_the_authority_gets_in() {
+    let options = ServerOptions { tls: true, domain: Some("s3.test".into()), ..Default::default() };
+    let server = Server::start(options).unwrap();
+    server.put_raw("bucket", "key", "hello");
+    assert!(server.endpoint().starts_with("https://"));
+    let url = presign_bucket(&server).get_object(Some(&credentials()), "key").sign(Duration::from_secs(60));
+    let get = |roots: rustls::RootCertStore, name: &'static str| {
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = rustls::pki_types::ServerName::try_from(name).unwrap();
+        let client = rustls::ClientConnection::new(config.into(), name).unwrap();
+        let socket = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        let mut stream = rustls::StreamOwned::new(client, socket);
+        let target = format!("{}?{}", url.path(), url.query().unwrap());
+        let host = format!("127.0.0.1:{}", server.port());
+        write!(stream, "GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    };
+    let trusting = || {
+        use rustls::pki_types::pem::PemObject;
+        let ca = server.ca_pem().unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+        roots
+    };
+    for name in ["127.0.0.1", "localhost", "bucket.s3.test"] {
+        assert!(get(trusting(), name).unwrap().ends_with("hello"), "{name}");
+    }
+    assert!(get(trusting(), "elsewhere.test").is_err());
+    assert!(get(rustls::RootCertStore::empty(), "127.0.0.1").is_err());
+}
+
 fn presign_bucket(server: &Server) -> Bucket {
     Bucket::new(server.endpoint().parse().unwrap(), UrlStyle::Path, "bucket", "us-east-1").unwrap()
 }

@@ -19,13 +19,16 @@ use s3s::dto::Timestamp;
 use s3s::host::SingleDomain;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{HttpError, HttpRequest, HttpResponse, S3Error, S3ErrorCode};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 use self::auth::Identity;
 use self::conditions::WriteConditions;
 use self::integrity::XmlBody;
 use self::requests::Log;
 use self::store::Store;
+use self::tls::Tls;
 
 mod auth;
 mod conditions;
@@ -37,6 +40,7 @@ mod requests;
 mod s3;
 mod segments;
 mod store;
+mod tls;
 
 pub use self::requests::Request;
 
@@ -64,6 +68,9 @@ pub struct ServerOptions {
     /// If set, as `localhost`, then `bucket.localhost:PORT` addresses a bucket, besides the path style, which
     /// always works with an IP address as host.
     pub domain: Option<String>,
+    /// Whether to speak https, with a certificate for 127.0.0.1, localhost and `domain` from an authority of the
+    /// server's own: [`Server::ca_pem`].
+    pub tls: bool,
 }
 
 impl Default for ServerOptions {
@@ -77,6 +84,7 @@ impl Default for ServerOptions {
             buckets: vec!["bucket".into()],
             min_part_size: 5 * 1024 * 1024,
             domain: None,
+            tls: false,
         }
     }
 }
@@ -89,6 +97,7 @@ impl fmt::Debug for ServerOptions {
             .field("buckets", &self.buckets)
             .field("min_part_size", &self.min_part_size)
             .field("domain", &self.domain)
+            .field("tls", &self.tls)
             .finish_non_exhaustive()
     }
 }
@@ -98,6 +107,7 @@ impl fmt::Debug for ServerOptions {
 /// Its methods may be called from any thread and see the effect of every request that has been answered.
 pub struct Server {
     address: SocketAddr,
+    ca_pem: Option<String>,
     state: State,
     log: Log,
     stop: Option<oneshot::Sender<()>>,
@@ -115,7 +125,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// There is no free port, thread or runtime to be had, or `options.domain` is not a domain
+    /// There is no free port, thread, runtime or certificate to be had, or `options.domain` is not a domain
     /// (`InvalidInput`).
     pub fn start(options: ServerOptions) -> std::io::Result<Server> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -123,6 +133,8 @@ impl Server {
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 
+        let tls = if options.tls { Some(Tls::new(options.domain.as_deref())?) } else { None };
+        let (acceptor, ca_pem) = tls.map(|tls| (tls.acceptor, tls.ca_pem)).unzip();
         let state = State::new(&options);
         let log = Log::default();
         let identity = Identity {
@@ -147,19 +159,25 @@ impl Server {
             runtime.block_on(async {
                 match tokio::net::TcpListener::from_std(listener) {
                     Ok(listener) => {
-                        select(std::pin::pin!(accept(listener, front)), stopped).await;
+                        select(std::pin::pin!(accept(listener, acceptor, front)), stopped).await;
                     }
                     // The listener is a fresh one; if the runtime still refuses it, connections are refused too.
                     Err(_refused) => {}
                 }
             });
         })?;
-        Ok(Server { address, state, log, stop: Some(stop), thread: Some(thread) })
+        Ok(Server { address, ca_pem, state, log, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    /// `http://127.0.0.1:PORT`, or `https://` with [`ServerOptions::tls`], without a slash at the end.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.ca_pem.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The certificate that a client must trust, in PEM; `None` without [`ServerOptions::tls`].
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
     }
 
     /// The port it listens on.
@@ -263,7 +281,7 @@ fn now() -> Timestamp {
     Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs()))
 }
 
-async fn accept(listener: tokio::net::TcpListener, front: Front) {
+async fn accept(listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>, front: Front) {
     loop {
         let Ok((stream, _peer)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -273,13 +291,17 @@ async fn accept(listener: tokio::net::TcpListener, front: Front) {
         if stream.set_nodelay(true).is_err() {
             continue;
         }
-        let front = front.clone();
+        let (tls, front) = (tls.clone(), front.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request| front.clone().answer(request));
-            // An error here is a client that went away or does not speak HTTP; its own side reports it.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            match tls {
+                None => front.serve(stream).await,
+                // A failed handshake is the client's to report: it is the one who did not like the certificate.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        front.serve(stream).await;
+                    }
+                }
+            }
         });
     }
 }
@@ -292,6 +314,13 @@ struct Front {
 }
 
 impl Front {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = service_fn(|request| self.clone().answer(request));
+        // An error here is a client that went away or does not speak HTTP; its own side reports it.
+        let _ =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    }
+
     async fn answer(self, request: hyper::Request<hyper::body::Incoming>) -> Result<HttpResponse, HttpError> {
         let ticket = self.log.arrived(&request);
         let mut response = self.respond(request.map(s3s::Body::from), &ticket).await?;

@@ -1,6 +1,8 @@
 //! The operations: each takes what s3s parsed, applies one rule of the store under the lock, and answers.
 //!
-//! A body is received, and anything long is hashed, before the lock is taken; nothing awaits while holding it.
+//! A body is received and hashed before the lock is taken, and nothing awaits while holding it. Only Complete
+//! hashes under it, and only if the client chose a checksum over the whole object: the parts must not change
+//! meanwhile.
 
 use std::ops::Bound;
 use std::sync::Arc;
