@@ -11,6 +11,10 @@ mod error;
 mod ext;
 mod key;
 pub mod limits;
+#[cfg(feature = "memory")]
+mod listing;
+#[cfg(feature = "memory")]
+mod memory;
 mod object;
 mod options;
 mod payload;
@@ -24,6 +28,8 @@ pub use error::{Answer, Error, ErrorKind, Operation, Result};
 pub use ext::{COALESCE_GAP_BYTES, Lister, ObjectStorageExt};
 pub use futures_util::future::LocalBoxFuture;
 pub use key::{InvalidKey, Key, KeyRule};
+#[cfg(feature = "memory")]
+pub use memory::InMemoryStorage;
 pub use object::{ETag, GetOutcome, HeadOutcome, InvalidETag, ObjectMeta, PutOutcome};
 pub use options::{
     CompleteOptions, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, ListUploadsOptions,
