@@ -13,6 +13,10 @@ mod ext;
 mod factory;
 mod key;
 pub mod limits;
+#[cfg(feature = "memory")]
+mod listing;
+#[cfg(feature = "memory")]
+mod memory;
 mod object;
 mod options;
 mod payload;
@@ -28,6 +32,8 @@ pub use ext::{COALESCE_GAP_BYTES, Lister, ObjectStorageExt};
 pub use factory::StorageFactory;
 pub use futures_util::future::LocalBoxFuture;
 pub use key::{InvalidKey, Key, KeyRule};
+#[cfg(feature = "memory")]
+pub use memory::InMemoryStorage;
 pub use object::{ETag, GetOutcome, HeadOutcome, InvalidETag, ObjectMeta, PutOutcome};
 pub use options::{
     CompleteOptions, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, ListUploadsOptions,
