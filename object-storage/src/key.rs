@@ -108,6 +108,13 @@ impl AsRef<str> for Key {
     }
 }
 
+impl std::borrow::Borrow<str> for Key {
+    /// Keys compare and hash as their strings do: a map of keys can be asked with a `&str`.
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

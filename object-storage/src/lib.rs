@@ -7,10 +7,16 @@
 mod attributes;
 mod body;
 mod capabilities;
+pub mod config;
 mod error;
 mod ext;
+mod factory;
 mod key;
 pub mod limits;
+#[cfg(feature = "memory")]
+mod listing;
+#[cfg(feature = "memory")]
+mod memory;
 mod object;
 mod options;
 mod payload;
@@ -20,10 +26,14 @@ mod storage;
 pub use attributes::{Attributes, ContentHeader, InvalidAttribute};
 pub use body::Body;
 pub use capabilities::Capabilities;
+pub use config::StorageConfig;
 pub use error::{Answer, Error, ErrorKind, Operation, Result};
 pub use ext::{COALESCE_GAP_BYTES, Lister, ObjectStorageExt};
+pub use factory::StorageFactory;
 pub use futures_util::future::LocalBoxFuture;
 pub use key::{InvalidKey, Key, KeyRule};
+#[cfg(feature = "memory")]
+pub use memory::InMemoryStorage;
 pub use object::{ETag, GetOutcome, HeadOutcome, InvalidETag, ObjectMeta, PutOutcome};
 pub use options::{
     CompleteOptions, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, ListUploadsOptions,
