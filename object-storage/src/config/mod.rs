@@ -135,14 +135,16 @@ pub struct FsConfig {
     durability: Durability,
 }
 
-/// What `Ok` of a write to the fs store promises.
+/// What an acknowledged write to the fs store survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// A crash of the process, of the machine, and a power failure: file and directories are synced before the
     /// write is acknowledged, as far as the disk honours that. In files: `"full"`.
     #[default]
     Full,
-    /// A crash of the process only. For scratch data and tests. In files: `"none"`.
+    /// A crash of the process only. After a crash of the machine acknowledged objects may be gone, back in an older
+    /// version, or (on some file systems) damaged, which reads then report as `Corrupt`. For scratch data and tests.
+    /// In files: `"none"`.
     None,
 }
 
