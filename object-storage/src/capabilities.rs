@@ -1,5 +1,7 @@
 //! [`Capabilities`]: what a store honours beyond the plain operations.
 
+use crate::limits::MIB;
+
 /// Which conditions a store honours. What it does not honour it refuses with `Unsupported`; no store here
 /// accepts a condition and ignores it.
 ///
@@ -23,6 +25,9 @@ pub struct Capabilities {
     pub verbatim_keys: bool,
     /// Listings come in byte order of the keys.
     pub ordered_list: bool,
+    /// The size of the parts that [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) begins with unless it
+    /// is told otherwise, in bytes.
+    pub multipart_part_size: u64,
 }
 
 impl Capabilities {
@@ -36,5 +41,6 @@ impl Capabilities {
         delete_match: true,
         verbatim_keys: false,
         ordered_list: true,
+        multipart_part_size: 8 * MIB,
     };
 }

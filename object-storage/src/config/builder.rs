@@ -49,6 +49,7 @@ pub struct ObjectConfigBuilder {
     pub(super) conditional_complete: Option<bool>,
     pub(super) conditional_copy: Option<bool>,
     pub(super) conditional_delete: Option<bool>,
+    pub(super) ordered_list: Option<bool>,
 }
 
 /// An address before it is checked: somebody may have put a password into it, so it is not printed.
@@ -221,6 +222,12 @@ impl ObjectConfigBuilder {
         self
     }
 
+    /// Whether listings come in byte order of the keys. AWS's do; of another endpoint nothing is assumed.
+    pub fn ordered_list(mut self, ordered: bool) -> Self {
+        self.ordered_list = Some(ordered);
+        self
+    }
+
     /// Checks everything and gives the configuration.
     ///
     /// # Errors
@@ -266,6 +273,7 @@ impl ObjectConfigBuilder {
                 copy: self.conditional_copy,
                 delete: self.conditional_delete,
             },
+            ordered_list: self.ordered_list,
             endpoint,
             // The rest is taken as it is; `checked_bucket` insisted on the bucket.
             bucket: self.bucket.unwrap_or_default(),

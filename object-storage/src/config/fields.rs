@@ -108,6 +108,7 @@ pub(super) const OBJECT_FIELDS: &[Field<ObjectConfigBuilder>] = &[
     field("conditional_complete", Set::Flag(|b, v| b.conditional_complete = Some(v))),
     field("conditional_copy", Set::Flag(|b, v| b.conditional_copy = Some(v))),
     field("conditional_delete", Set::Flag(|b, v| b.conditional_delete = Some(v))),
+    field("ordered_list", Set::Flag(|b, v| b.ordered_list = Some(v))),
 ];
 
 /// The options of `[system.storage.fs]` and of `file://`.

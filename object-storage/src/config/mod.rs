@@ -55,6 +55,7 @@
 //! conditional_complete = true
 //! conditional_copy = true
 //! conditional_delete = true
+//! ordered_list = true
 //! # "#;
 //! let from_file = StorageConfig::from_toml(text)?;
 //! # assert!(from_file.as_object().is_some());

@@ -42,6 +42,7 @@ pub struct ObjectConfig {
     pub(super) timeouts: Timeouts,
     pub(super) attempts_max: u32,
     pub(super) conditions: Conditions,
+    pub(super) ordered_list: Option<bool>,
 }
 
 /// The protocol of the store.
@@ -223,6 +224,12 @@ impl ObjectConfig {
     #[must_use]
     pub fn attempts_max(&self) -> u32 {
         self.attempts_max
+    }
+
+    /// Whether the endpoint is said to list keys in byte order; `None` where nothing was said.
+    #[must_use]
+    pub fn ordered_list(&self) -> Option<bool> {
+        self.ordered_list
     }
 
     /// Which conditional writes the endpoint is said to honour.

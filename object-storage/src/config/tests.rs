@@ -85,6 +85,7 @@ fn every_option_means_the_same_through_file_url_and_builder() {
         ("conditional_complete = true", "conditional_complete=true", |b| b.conditional_complete(true)),
         ("conditional_copy = false", "conditional_copy=false", |b| b.conditional_copy(false)),
         ("conditional_delete = true", "conditional_delete=true", |b| b.conditional_delete(true)),
+        ("ordered_list = true", "ordered_list=true", |b| b.ordered_list(true)),
     ];
     let plain = base(StorageConfig::object("bucket").prefix("a/b")).build().expect("valid");
     for (line, query, set) in options {

@@ -1,0 +1,223 @@
+//! Where I/O begins: the one loop that does what an [`Exchange`] says and reports back.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use credentials::{CredentialsCache, CredentialsError, Host};
+use futures_util::StreamExt;
+use object_storage::config::Timeouts;
+use object_storage::{Error, ErrorKind, Operation, Result};
+
+use crate::clock;
+use crate::protocol::error::Refusal;
+use crate::protocol::exchange::{Effect, Ended, Exchange, Step, Unanswered};
+use crate::protocol::limits::{ERROR_BODY_BYTES_MAX, XML_BYTES_MAX};
+use crate::protocol::operations::{Action, AnswerBody, GetObject, Opened, Place};
+use crate::protocol::request::{Method, Request};
+use crate::protocol::retry::RetryPolicy;
+use crate::protocol::sign::sign;
+use crate::transport::{Cause, Chunks, Reach, ReadFailure, Response, SendFailure, StageLimits, Transport};
+
+/// Everything one shard needs to carry out operations.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) place: Place,
+    pub(crate) region: String,
+    pub(crate) transport: Rc<dyn Transport>,
+    pub(crate) credentials: Arc<CredentialsCache>,
+    pub(crate) host: Host,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) attempts_max: u32,
+}
+
+/// An answer, and the body if it is the object itself.
+type Answered<T> = (T, Option<Chunks>);
+
+impl Driver {
+    /// Carries out an operation whose answer is read whole.
+    pub(crate) async fn run<A: Action>(&self, action: &A) -> Result<A::Output> {
+        Ok(self.drive(action).await?.0)
+    }
+
+    /// Opens an object; its bytes are to be pulled.
+    pub(crate) async fn open(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks)> {
+        let (opened, body) = self.drive(action).await?;
+        Ok((opened, body.expect("a get hands its body on")))
+    }
+
+    async fn drive<A: Action>(&self, action: &A) -> Result<Answered<A::Output>> {
+        let started = clock::now();
+        let request = action.request(&self.place)?;
+        let time_max = self.time_of(A::OPERATION, &request);
+        let policy = RetryPolicy { attempts_max: self.attempts_max, time_max };
+        let mut exchange = Exchange::new(A::OPERATION, action.key().cloned(), action.effect(), policy);
+        loop {
+            match exchange.step() {
+                Step::Attempt => {
+                    let left = time_max.saturating_sub(clock::now().duration_since(started));
+                    let ended = Box::pin(self.attempt(action, &request, left)).await;
+                    exchange.ended(ended, clock::now().duration_since(started), fastrand::f64());
+                }
+                Step::Wait(pause) => compio::time::sleep(pause).await,
+                Step::Done(result) => return result,
+            }
+        }
+    }
+
+    /// One attempt: keys, signature, request, answer.
+    async fn attempt<A: Action>(
+        &self,
+        action: &A,
+        request: &Request,
+        left: Duration,
+    ) -> Ended<Answered<A::Output>> {
+        let identity = match self.credentials.get(&self.host).await {
+            Ok(identity) => identity,
+            Err(error) => return Ended::NotBegun(without_keys(A::OPERATION, error)),
+        };
+        let signed = sign(request, &identity, &self.region, clock::timestamp());
+        let limits = self.limits(A::OPERATION, request, left);
+        match self.transport.send(&signed, &limits).await {
+            Err(failure) => Ended::Unanswered(unanswered(failure)),
+            Ok(response) => match compio::time::timeout(
+                self.collecting(action, left),
+                self.answer(action, request, response),
+            )
+            .await
+            {
+                Ok(ended) => ended,
+                Err(_) => Ended::Unanswered(broken(ReadFailure {
+                    cause: Cause::Timeout,
+                    message: "the answer took longer than the operation may".to_owned(),
+                })),
+            },
+        }
+    }
+
+    /// Reads an answer as its status and the action ask for.
+    async fn answer<A: Action>(
+        &self,
+        action: &A,
+        request: &Request,
+        mut response: Response,
+    ) -> Ended<Answered<A::Output>> {
+        let head = &response.head;
+        if !matches!(head.status, 200..=299) {
+            return match collect(&mut response.body, ERROR_BODY_BYTES_MAX).await {
+                Err(failure) => Ended::Unanswered(broken(failure)),
+                Ok(body) => {
+                    let refusal =
+                        Refusal::read(head, &body, action.condition(), request.method == Method::Head);
+                    action.excuse(refusal).map_or_else(Ended::Refused, |output| Ended::Done((output, None)))
+                }
+            };
+        }
+        let body = match action.body() {
+            AnswerBody::Object => {
+                return match action.read(&self.place, head, &[]) {
+                    Ok(output) => Ended::Done((output, Some(response.body))),
+                    Err(refusal) => Ended::Refused(refusal),
+                };
+            }
+            AnswerBody::Ignored => {
+                // Read to its end only so that the connection can be used again; the head has said everything.
+                let _drained = collect(&mut response.body, ERROR_BODY_BYTES_MAX).await;
+                Vec::new()
+            }
+            AnswerBody::Xml => match collect(&mut response.body, XML_BYTES_MAX).await {
+                Ok(body) => body,
+                Err(failure) => return Ended::Unanswered(broken(failure)),
+            },
+        };
+        match action.read(&self.place, head, &body) {
+            Ok(output) => Ended::Done((output, None)),
+            Err(refusal) => {
+                action.excuse(refusal).map_or_else(Ended::Refused, |output| Ended::Done((output, None)))
+            }
+        }
+    }
+
+    /// How long all attempts of an operation may take together.
+    fn time_of(&self, operation: Operation, request: &Request) -> Duration {
+        if joins(operation) {
+            return self.timeouts.complete_operation();
+        }
+        let sending = self.timeouts.send_of(request.payload.len()).saturating_sub(self.timeouts.send);
+        self.timeouts.operation.saturating_add(sending)
+    }
+
+    fn limits(&self, operation: Operation, request: &Request, left: Duration) -> StageLimits {
+        let timeouts = &self.timeouts;
+        let (head, body) = if joins(operation) {
+            (timeouts.complete, timeouts.complete)
+        } else {
+            (timeouts.head, timeouts.body)
+        };
+        let send = timeouts.send_of(request.payload.len());
+        StageLimits { connect: timeouts.connect, send, head, body, total: left }
+    }
+
+    /// How long reading an answer whole may take. (An object's bytes are not read here, only its head is judged.)
+    fn collecting<A: Action>(&self, action: &A, left: Duration) -> Duration {
+        match action.effect() {
+            Effect::Read => left.max(self.timeouts.body),
+            _ if joins(A::OPERATION) => left.max(self.timeouts.complete),
+            _ => left.max(self.timeouts.body),
+        }
+    }
+}
+
+/// Operations during which the store may be silent for long while it works.
+fn joins(operation: Operation) -> bool {
+    matches!(operation, Operation::CompleteMultipartUpload | Operation::CopyObject)
+}
+
+/// Reads a body to its end, or up to `bytes_max`: what is longer is cut there and will not parse.
+async fn collect(body: &mut Chunks, bytes_max: usize) -> Result<Vec<u8>, ReadFailure> {
+    let mut out = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        if out.len() + chunk.len() > bytes_max {
+            // Longer than anything S3 sends: an empty document is refused by every reader.
+            return Ok(Vec::from(*b"<too-long"));
+        }
+        out.extend_from_slice(&chunk);
+    }
+    Ok(out)
+}
+
+fn unanswered(failure: SendFailure) -> Unanswered {
+    Unanswered {
+        sent: failure.reach > Reach::NotSent,
+        kind: kind_of(failure.cause),
+        final_: failure.cause == Cause::Certificate,
+        message: failure.message,
+        source: None,
+    }
+}
+
+/// An answer that broke off has been preceded by the whole request.
+fn broken(failure: ReadFailure) -> Unanswered {
+    Unanswered {
+        sent: true,
+        kind: kind_of(failure.cause),
+        final_: false,
+        message: format!("the answer broke off: {}", failure.message),
+        source: None,
+    }
+}
+
+/// What a failure of the network is to the caller.
+pub(crate) fn kind_of(cause: Cause) -> ErrorKind {
+    match cause {
+        Cause::Timeout => ErrorKind::Timeout,
+        Cause::Connection => ErrorKind::Unavailable,
+        Cause::Certificate => ErrorKind::Config,
+        Cause::Malformed => ErrorKind::Protocol,
+    }
+}
+
+fn without_keys(operation: Operation, error: CredentialsError) -> Error {
+    Error::new(ErrorKind::Unauthenticated, operation, "no credentials to sign with").with_source(error)
+}

@@ -1,0 +1,250 @@
+//! From a configuration to a store: addresses, keys, certificates.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use credentials::{CredentialsCache, CredentialsChain, Host, Inline, RegionError, Secret, Service};
+use http::HeaderValue;
+use object_storage::config::{ObjectConfig, ObjectCredentials, TlsRoots};
+use object_storage::{
+    Capabilities, Error, ErrorKind, ObjectStorage, Operation, Result, StorageConfig, StorageFactory,
+};
+use url::Url;
+
+use crate::driver::Driver;
+use crate::protocol::address::Address;
+use crate::protocol::operations::Place;
+use crate::storage::S3Storage;
+use crate::transport::{CyperTransport, Roots, client_config};
+
+/// How requests introduce themselves unless `user_agent` says otherwise.
+const USER_AGENT: &str = concat!("s3-backend/", env!("CARGO_PKG_VERSION"));
+
+/// The region that stores without regions expect in a signature.
+const REGION_OF_ENDPOINTS: &str = "us-east-1";
+
+/// A factory for any configuration: S3 here, and directories and memory as `object-storage` has them.
+///
+/// The program makes one and gives a clone to every shard's thread; all stores it opens share the credentials (one
+/// source is asked once per process) and the TLS configuration.
+///
+/// # Errors
+///
+/// `Config` when the configuration is of a kind that this build does not hold.
+///
+/// # Example
+///
+/// ```no_run
+/// use object_storage::{Key, ObjectStorageExt, StorageConfig};
+///
+/// # async fn example() -> Result<(), object_storage::Error> {
+/// let config = StorageConfig::from_url("s3://bucket/logs?region=eu-west-1")?;
+/// let storage = s3_backend::factory(&config)?.open().await?; // Rc<dyn ObjectStorage>
+/// storage.put_if_absent(&Key::parse("segment/1")?, "bytes").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn factory(config: &StorageConfig) -> Result<StorageFactory> {
+    match config.as_object() {
+        None => config.factory(),
+        Some(object) => {
+            let shared = Shared::new(object.clone());
+            Ok(StorageFactory::new(move || {
+                let shared = Arc::clone(&shared);
+                Box::pin(async move {
+                    let storage = shared.open(Host::system()).await?;
+                    Ok(Rc::new(storage) as Rc<dyn ObjectStorage>)
+                })
+            }))
+        }
+    }
+}
+
+impl S3Storage {
+    /// Opens one store by itself. `host` is where environment, files and clock come from: usually
+    /// [`Host::system`].
+    ///
+    /// Programs with several shards use a [factory](crate::factory), whose stores share keys and certificates.
+    /// No request is made yet.
+    ///
+    /// # Errors
+    ///
+    /// `Config`: no region, an endpoint that cannot work, a `ca_file` that cannot be read. Credentials are asked
+    /// for by the first operation.
+    pub async fn open(config: &ObjectConfig, host: Host) -> Result<S3Storage> {
+        Shared::new(config.clone()).open(host).await
+    }
+}
+
+/// The credential chain that stores of this configuration use, for asking it what it would do
+/// ([`explain`](CredentialsChain::explain)).
+#[must_use]
+pub fn credentials_chain(config: &ObjectConfig) -> CredentialsChain {
+    let builder = CredentialsChain::builder().region(config.region().map(str::to_owned));
+    let secret = |secret: &object_storage::config::Secret| Secret::new(secret.expose_secret());
+    match config.credentials() {
+        ObjectCredentials::Anonymous => builder.inline(Inline::Anonymous),
+        ObjectCredentials::Profile(name) => builder.profile_name(name.clone()),
+        ObjectCredentials::Keys(keys) => {
+            let token = keys.session_token().map(secret);
+            builder.inline(
+                Inline::from_parts(
+                    Some(keys.access_key_id().to_owned()),
+                    Some(secret(keys.secret_access_key())),
+                    token,
+                )
+                .ok()
+                .flatten(),
+            )
+        }
+        _ => builder,
+    }
+    .build()
+}
+
+/// What all stores of one factory have in common. Crosses threads.
+struct Shared {
+    config: ObjectConfig,
+    credentials: Arc<CredentialsCache>,
+    /// Certificates are read once; shards that start together may read them twice, and keep one result.
+    tls: OnceLock<Arc<rustls::ClientConfig>>,
+}
+
+impl Shared {
+    fn new(config: ObjectConfig) -> Arc<Shared> {
+        let credentials = CredentialsCache::new(credentials_chain(&config));
+        Arc::new(Shared { config, credentials, tls: OnceLock::new() })
+    }
+
+    async fn open(&self, host: Host) -> Result<S3Storage> {
+        let config = &self.config;
+        let endpoint = self.endpoint(&host).await?;
+        let region = self.region(&host, endpoint.is_some()).await?;
+        let url = match &endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => aws_endpoint(&region)?,
+        };
+        let address = Address::new(&url, config.bucket(), config.url_style())
+            .map_err(|problem| bad_config(problem.to_string()).with_source(problem))?;
+        let shape = rusty_s3::Bucket::new(
+            url.clone(),
+            rusty_s3::UrlStyle::Path,
+            config.bucket().to_owned(),
+            region.clone(),
+        )
+        .map_err(|problem| bad_config("the endpoint and bucket make no URL").with_source(problem))?;
+        let tls = self.tls(&host, url.scheme() == "https").await?;
+        let user_agent = HeaderValue::from_str(config.user_agent().unwrap_or(USER_AGENT))
+            .map_err(|problem| bad_config("`user_agent` cannot be sent in a header").with_source(problem))?;
+        let transport = CyperTransport::new(tls, config.proxy(), user_agent)
+            .map_err(|problem| bad_config(format!("the HTTP client cannot be built: {problem}")))?;
+        let prefix = config.prefix().map(|prefix| format!("{prefix}/")).unwrap_or_default();
+        let driver = Driver {
+            place: Place { address, prefix },
+            region,
+            transport: Rc::new(transport),
+            credentials: Arc::clone(&self.credentials),
+            host,
+            timeouts: config.timeouts().clone(),
+            attempts_max: config.attempts_max(),
+        };
+        Ok(S3Storage {
+            driver: Rc::new(driver),
+            capabilities: capabilities(config, endpoint.is_none()),
+            shape,
+        })
+    }
+
+    /// The endpoint that is not AWS's own: configured, or found where the AWS SDKs look for one.
+    async fn endpoint(&self, host: &Host) -> Result<Option<Url>> {
+        if let Some(endpoint) = self.config.endpoint() {
+            return Ok(Some(endpoint.clone()));
+        }
+        let found = self.credentials.chain().endpoint(host, Service::S3).await;
+        let found = found
+            .map_err(|problem| bad_config("the shared profile files cannot be read").with_source(problem))?;
+        let Some(found) = found else { return Ok(None) };
+        let advice =
+            |what: &str| bad_config(format!("the endpoint from {} {what}: set `endpoint`", found.origin()));
+        let url: Url = found.url().parse().map_err(|_| advice("is no URL"))?;
+        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+        let loopback = match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => false,
+        };
+        match url.scheme() {
+            "https" | "http" if !plain => Err(advice("carries a user or a query")),
+            "https" => Ok(Some(url)),
+            "http" if loopback => Ok(Some(url)),
+            "http" => Err(advice("is http, which only the configuration itself can allow (`allow_http`)")),
+            _ => Err(advice("is neither http nor https")),
+        }
+    }
+
+    async fn region(&self, host: &Host, custom_endpoint: bool) -> Result<String> {
+        match self.credentials.chain().region(host).await {
+            Ok(region) => Ok(region.name().to_owned()),
+            // A store that is not AWS has no regions; what is signed must still name one.
+            Err(RegionError::Missing { .. }) if custom_endpoint => Ok(REGION_OF_ENDPOINTS.to_owned()),
+            Err(problem) => Err(bad_config(problem.to_string()).with_source(problem)),
+        }
+    }
+
+    async fn tls(&self, host: &Host, https: bool) -> Result<Arc<rustls::ClientConfig>> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(Arc::clone(tls));
+        }
+        let roots = https.then(|| self.roots(host));
+        let tls = compio::runtime::spawn_blocking(move || client_config(roots.as_ref())).await;
+        let tls = tls.unwrap_or_else(|_| Err(bad_config("reading the certificates panicked")))?;
+        Ok(Arc::clone(self.tls.get_or_init(|| tls)))
+    }
+
+    /// The configured roots; where nothing was configured, `AWS_CA_BUNDLE` replaces the system's, as the AWS SDKs
+    /// have it.
+    fn roots(&self, host: &Host) -> Roots {
+        let ca_file = self.config.ca_file().map(PathBuf::from);
+        let base = self.config.tls_roots();
+        match (base, ca_file) {
+            (TlsRoots::System, None) => match host.var("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
+                Some(bundle) => Roots { base: TlsRoots::CaFile, ca_file: Some(PathBuf::from(bundle)) },
+                None => Roots { base, ca_file: None },
+            },
+            (base, ca_file) => Roots { base, ca_file },
+        }
+    }
+}
+
+/// AWS's own address for a region: <https://docs.aws.amazon.com/general/latest/gr/s3.html>.
+fn aws_endpoint(region: &str) -> Result<Url> {
+    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let parsed: Result<Url, url::ParseError> = format!("https://s3.{region}.{suffix}").parse();
+    parsed.map_err(|problem| bad_config(format!("region {region:?} makes no address")).with_source(problem))
+}
+
+/// What the endpoint honours. AWS honours everything; of others, conditions on put and completion are taken for
+/// granted (they are what S3 storage is chosen for, and `spike` checks them), while those that many stores accept
+/// and ignore must be vouched for in the configuration.
+fn capabilities(config: &ObjectConfig, aws: bool) -> Capabilities {
+    let conditions = config.conditions();
+    let put = conditions.put.unwrap_or(true);
+    let complete = conditions.complete.unwrap_or(true);
+    let mut capabilities = Capabilities::ALL_CONDITIONS;
+    capabilities.put_create = put;
+    capabilities.put_match = put;
+    capabilities.complete_create = complete;
+    capabilities.complete_match = complete;
+    capabilities.copy_conditions = conditions.copy.unwrap_or(aws);
+    capabilities.delete_match = conditions.delete.unwrap_or(aws);
+    capabilities.verbatim_keys = true;
+    capabilities.ordered_list = config.ordered_list().unwrap_or(aws);
+    capabilities.multipart_part_size = config.multipart_part_size();
+    capabilities
+}
+
+fn bad_config(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Config, Operation::Open, message)
+}

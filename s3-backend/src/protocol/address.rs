@@ -1,0 +1,168 @@
+//! [`Address`]: where a bucket is, and the URL of everything in it, built here and checked before it is signed.
+//!
+//! URLs are concatenated from encoded pieces, never joined: joining would take `//evil/x` for another host and
+//! `a/../b` for `b`. What the URL parser makes of the text must be the text itself, or nothing is sent.
+
+use object_storage::Key;
+use object_storage::config::UrlStyle;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+/// What AWS leaves as it is in a path: the unreserved characters and the slash.
+/// See <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html> (UriEncode).
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// Where a bucket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Scheme, host and port, without a slash at the end.
+    origin: String,
+    /// What stands before the key: the endpoint's own path, and the bucket in path style. No slash at the end.
+    base_path: String,
+    /// The bucket's name.
+    bucket: String,
+}
+
+/// A key or endpoint whose URL would not be what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CannotAddress(String);
+
+impl std::fmt::Display for CannotAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CannotAddress {}
+
+impl Address {
+    /// The bucket `bucket` behind `endpoint`, an http or https URL whose path (if any) stands before the bucket.
+    pub(crate) fn new(endpoint: &Url, bucket: &str, style: UrlStyle) -> Result<Address, CannotAddress> {
+        let host =
+            endpoint.host_str().ok_or_else(|| CannotAddress("the endpoint names no host".to_owned()))?;
+        if style == UrlStyle::VirtualHost && !matches!(endpoint.host(), Some(url::Host::Domain(_))) {
+            let problem =
+                format!("{host} is an IP address, which cannot take a bucket in front: use path style");
+            return Err(CannotAddress(problem));
+        }
+        let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let scheme = endpoint.scheme();
+        let path = endpoint.path().trim_end_matches('/');
+        let (host, base_path) = match style {
+            UrlStyle::VirtualHost => (format!("{bucket}.{host}"), path.to_owned()),
+            _ => (host.to_owned(), format!("{path}/{}", encode_path(bucket))),
+        };
+        let address =
+            Address { origin: format!("{scheme}://{host}{port}"), base_path, bucket: bucket.to_owned() };
+        address.bucket_url()?;
+        Ok(address)
+    }
+
+    /// The bucket's name.
+    pub(crate) fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The URL of the bucket itself.
+    pub(crate) fn bucket_url(&self) -> Result<Url, CannotAddress> {
+        self.url(if self.base_path.is_empty() { "/" } else { "" })
+    }
+
+    /// The URL of an object.
+    ///
+    /// Fails for keys that a URL cannot carry: those with `.` or `..` segments, which every URL parser removes.
+    pub(crate) fn object_url(&self, key: &Key) -> Result<Url, CannotAddress> {
+        self.url(&format!("/{}", encode_path(key.as_str())))
+    }
+
+    fn url(&self, rest: &str) -> Result<Url, CannotAddress> {
+        let text = format!("{}{}{rest}", self.origin, self.base_path);
+        match Url::parse(&text) {
+            // The whole text is unchanged and holds no user: so host, port and path are the ones asked for.
+            Ok(url) if url.as_str() == text && url.username().is_empty() && url.password().is_none() => {
+                Ok(url)
+            }
+            Ok(_) => {
+                Err(CannotAddress("a URL cannot carry it: the parser would change host or path".to_owned()))
+            }
+            Err(error) => Err(CannotAddress(format!("it makes no URL: {error}"))),
+        }
+    }
+}
+
+/// Percent-encodes everything but unreserved characters and slashes.
+pub(crate) fn encode_path(text: &str) -> String {
+    utf8_percent_encode(text, PATH).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::percent_decode_str;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(endpoint: &str, style: UrlStyle) -> Address {
+        Address::new(&endpoint.parse().expect("a URL"), "bucket", style).expect("an address")
+    }
+
+    #[test]
+    fn both_styles_and_a_path_before_the_bucket() {
+        let key = Key::parse("a b+c%2F/é/😀").expect("plain");
+        let encoded = "a%20b%2Bc%252F/%C3%A9/%F0%9F%98%80";
+        let cases = [
+            ("http://127.0.0.1:9000", UrlStyle::Path, "http://127.0.0.1:9000/bucket"),
+            ("http://[::1]:9000/", UrlStyle::Path, "http://[::1]:9000/bucket"),
+            ("https://gate.example/s3/", UrlStyle::Path, "https://gate.example/s3/bucket"),
+            ("https://s3.example:443", UrlStyle::VirtualHost, "https://bucket.s3.example"),
+            ("https://gate.example/s3", UrlStyle::VirtualHost, "https://bucket.gate.example/s3"),
+        ];
+        for (endpoint, style, base) in cases {
+            let address = address(endpoint, style);
+            assert_eq!(address.object_url(&key).expect("sendable").as_str(), format!("{base}/{encoded}"));
+            assert_eq!(address.bucket_url().expect("sendable").as_str().trim_end_matches('/'), base);
+        }
+        assert!(
+            Address::new(&"http://10.0.0.1".parse().expect("a URL"), "b", UrlStyle::VirtualHost).is_err()
+        );
+        assert!(
+            Address::new(&"http://s3.example".parse().expect("a URL"), "a_b@c", UrlStyle::VirtualHost)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_foreign_key_stays_in_its_bucket_or_is_refused() {
+        let address = address("http://127.0.0.1:9000", UrlStyle::Path);
+        let url = |key: &str| address.object_url(&Key::verbatim(key).expect(key)).map(String::from);
+        assert_eq!(url("//evil/x").as_deref(), Ok("http://127.0.0.1:9000/bucket///evil/x"));
+        assert_eq!(url("/x").as_deref(), Ok("http://127.0.0.1:9000/bucket//x"));
+        assert_eq!(url("a//b").as_deref(), Ok("http://127.0.0.1:9000/bucket/a//b"));
+        assert_eq!(url("dir/").as_deref(), Ok("http://127.0.0.1:9000/bucket/dir/"));
+        for key in ["../b/x", "a/../b", ".", "a/.", "..", "./a"] {
+            assert!(url(key).is_err(), "{key}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_path_decodes_to_the_key_and_the_host_is_the_endpoint(text in "\\PC{1,40}", virtual_host: bool) {
+            let style = if virtual_host { UrlStyle::VirtualHost } else { UrlStyle::Path };
+            let address = address("https://s3.example:8333", style);
+            if let Ok(key) = Key::verbatim(&text) {
+                match address.object_url(&key) {
+                    Ok(url) => {
+                        let (host, base) =
+                            if virtual_host { ("bucket.s3.example", "/") } else { ("s3.example", "/bucket/") };
+                        prop_assert_eq!(url.host_str(), Some(host));
+                        prop_assert_eq!(url.port(), Some(8333));
+                        prop_assert_eq!(url.query(), None);
+                        let path = percent_decode_str(url.path()).decode_utf8().expect("UTF-8").into_owned();
+                        prop_assert_eq!(path, format!("{base}{text}"));
+                    }
+                    Err(_) => prop_assert!(key.is_verbatim(), "an everyday key is always sendable"),
+                }
+            }
+        }
+    }
+}

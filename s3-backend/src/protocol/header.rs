@@ -1,0 +1,126 @@
+//! Reading the headers of an answer: each value parsed once, a value that makes no sense told apart from none.
+
+use std::ops::Range;
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use object_storage::{Attributes, ContentHeader, ETag};
+
+/// A header whose value breaks the protocol, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadHeader(pub(crate) &'static str);
+
+/// The text of a header; `None` when it is absent or not ASCII.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The entity tag, without quotes.
+pub(crate) fn etag(headers: &HeaderMap) -> Result<Option<ETag>, BadHeader> {
+    match headers.get("etag") {
+        None => Ok(None),
+        Some(value) => {
+            let text = value.to_str().map_err(|_| BadHeader("etag"))?;
+            ETag::from_header(text).map(Some).map_err(|_| BadHeader("etag"))
+        }
+    }
+}
+
+/// The length of the body, in bytes.
+pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, BadHeader> {
+    match headers.get("content-length") {
+        None => Ok(None),
+        Some(value) => {
+            let text = value.to_str().map_err(|_| BadHeader("content-length"))?;
+            decimal(text).map(Some).ok_or(BadHeader("content-length"))
+        }
+    }
+}
+
+/// Which bytes of the object a 206 holds, and the size of the whole object.
+pub(crate) fn content_range(headers: &HeaderMap) -> Result<(Range<u64>, u64), BadHeader> {
+    text(headers, "content-range").and_then(parse_content_range).ok_or(BadHeader("content-range"))
+}
+
+/// `bytes 0-99/1234`. An unknown total (`*`) is no answer: the caller could not check the range against it.
+fn parse_content_range(text: &str) -> Option<(Range<u64>, u64)> {
+    let (range, total) = text.trim_ascii().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, total) = (decimal(first)?, decimal(last)?, decimal(total)?);
+    (first <= last && last < total).then(|| (first..last + 1, total))
+}
+
+/// Digits and nothing else: `u64::from_str` would take a sign.
+fn decimal(text: &str) -> Option<u64> {
+    (!text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+/// The time in `last-modified`; a value that is no HTTP date counts as none.
+pub(crate) fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
+    let zoned =
+        jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(text(headers, "last-modified")?).ok()?;
+    Some(SystemTime::from(zoned.timestamp()))
+}
+
+/// Content headers and user metadata. What we would refuse to write (somebody else may have stored it) is left out.
+pub(crate) fn attributes(headers: &HeaderMap) -> Attributes {
+    let mut attributes = Attributes::new();
+    for header in ContentHeader::ALL {
+        if let Some(value) = text(headers, header.name()) {
+            attributes = attributes.clone().with_header(header, value).unwrap_or(attributes);
+        }
+    }
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix("x-amz-meta-") else { continue };
+        if let Ok(value) = value.to_str() {
+            attributes = attributes.clone().with_metadata(name, value).unwrap_or(attributes);
+        }
+    }
+    attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_content_range_is_read_strictly() {
+        assert_eq!(parse_content_range("bytes 0-9/10"), Some((0..10, 10)));
+        assert_eq!(parse_content_range("bytes 3-3/10"), Some((3..4, 10)));
+        for bad in [
+            "bytes 0-10/10",
+            "bytes 5-4/10",
+            "bytes 0-9/*",
+            "bytes */10",
+            "0-9/10",
+            "bytes +0-9/10",
+            "bytes 0-9/10x",
+            "",
+        ] {
+            assert_eq!(parse_content_range(bad), None, "{bad}");
+        }
+        let beyond = format!("bytes 0-{}/{}", u64::MAX, u64::MAX);
+        assert_eq!(parse_content_range(&beyond), None);
+    }
+
+    #[test]
+    fn an_http_date_is_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".parse().expect("ASCII"));
+        let since = last_modified(&headers).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        assert_eq!(since.map(|since| since.as_secs()), Some(784_111_777));
+    }
+
+    proptest! {
+        #[test]
+        fn no_content_range_panics(text in "(bytes )?[0-9*/+ -]{0,30}") {
+            if let Some((range, total)) = parse_content_range(&text) {
+                prop_assert!(range.start < range.end && range.end <= total);
+            }
+        }
+    }
+}

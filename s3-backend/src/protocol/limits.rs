@@ -1,0 +1,24 @@
+//! Bounds on what a server can make us hold, each with its arithmetic.
+
+/// The largest error document that is read, in bytes. Real ones have a few hundred.
+pub(crate) const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest XML answer that is read, in bytes: 1,000 keys of 1,024 bytes, each byte percent-encoded to three,
+/// are 3.1 MiB, and as much again for the rest of each entry.
+pub(crate) const XML_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The deepest nesting of an XML answer. S3's own go 4 deep.
+pub(crate) const XML_DEPTH_MAX: usize = 32;
+
+/// The most elements of an XML answer: 1,000 entries of at most 16 elements, doubled.
+pub(crate) const XML_ELEMENTS_MAX: usize = 32_000;
+
+/// The most characters of a server's message that an error shows.
+pub(crate) const MESSAGE_CHARS_MAX: usize = 256;
+
+/// The most characters of a server's error code or request id that an error shows.
+pub(crate) const CODE_CHARS_MAX: usize = 96;
+
+/// How long a signature stays valid, in seconds. A late copy of a request is refused after that, which fences
+/// zombies; clocks may differ by up to that much as well.
+pub(crate) const SIGNATURE_SECONDS: u64 = 300;

@@ -1,0 +1,12 @@
+//! Values in, values out: what S3 is asked and what its answers mean. No clock, socket, file or runtime.
+
+pub(crate) mod address;
+pub(crate) mod error;
+pub(crate) mod exchange;
+pub(crate) mod header;
+pub(crate) mod limits;
+pub(crate) mod operations;
+pub(crate) mod request;
+pub(crate) mod retry;
+pub(crate) mod sign;
+pub(crate) mod xml;

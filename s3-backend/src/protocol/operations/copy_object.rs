@@ -1,0 +1,89 @@
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
+
+use super::{
+    Action, AnswerBody, Condition, Effect, Key, Operation, Place, PutOutcome, Refusal, Request, ResponseHead,
+    Result, attribute_headers, condition_of, conditions, effect_of, root, with_version,
+};
+use crate::protocol::address::encode_path;
+use crate::protocol::request::Method;
+use object_storage::{CopyOptions, ETag};
+
+pub(crate) struct CopyObject<'a> {
+    pub(crate) from: &'a Key,
+    pub(crate) to: &'a Key,
+    pub(crate) options: CopyOptions,
+}
+
+impl Action for CopyObject<'_> {
+    type Output = PutOutcome;
+    const OPERATION: Operation = Operation::CopyObject;
+
+    fn key(&self) -> Option<&Key> {
+        Some(self.to)
+    }
+
+    fn effect(&self) -> Effect {
+        effect_of(&self.options.mode)
+    }
+
+    fn condition(&self) -> Condition {
+        match condition_of(&self.options.mode) {
+            // 412 may then be about either side, and "already exists" would be a guess.
+            Condition::Create if self.options.source_if_match.is_some() => Condition::Other,
+            condition => condition,
+        }
+    }
+
+    fn request(&self, place: &Place) -> Result<Request> {
+        let source = place.full(Self::OPERATION, self.from)?;
+        let source = format!("/{}/{}", encode_path(place.address.bucket()), encode_path(source.as_str()));
+        let request = place
+            .object(Self::OPERATION, self.to, Method::Put)?
+            .header("x-amz-copy-source", source)
+            .header_if(
+                "x-amz-copy-source-if-match",
+                self.options.source_if_match.as_ref().map(ETag::to_header),
+            );
+        let request = conditions(request, &self.options.mode);
+        Ok(match &self.options.attributes {
+            None => request,
+            Some(attributes) => {
+                attribute_headers(request.header("x-amz-metadata-directive", "REPLACE"), attributes)
+            }
+        })
+    }
+
+    fn body(&self) -> AnswerBody {
+        AnswerBody::Xml
+    }
+
+    fn read(&self, _: &Place, head: &ResponseHead, body: &[u8]) -> Result<PutOutcome, Refusal> {
+        // S3 may answer 200 before it has copied, and put a later failure into the body.
+        let root = root(head, body, "CopyObjectResult", self.condition())?;
+        let etag = root.text_of("ETag").and_then(|text| ETag::from_header(text).ok());
+        let etag = etag.ok_or_else(|| Refusal::violation(head, "the answer to a write names no ETag"))?;
+        Ok(with_version(PutOutcome::new(etag), head))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_storage::ErrorKind;
+
+    use super::super::testing::{head, key, place};
+    use super::*;
+
+    #[test]
+    fn a_copy_that_failed_late_is_not_a_copy() {
+        let (from, to) = (key("a b"), key("c"));
+        let copy = CopyObject { from: &from, to: &to, options: CopyOptions::default() };
+        let read = |body: &str| copy.read(&place(""), &head(200, &[]), body.as_bytes());
+        assert!(read("<CopyObjectResult><ETag>&quot;t&quot;</ETag></CopyObjectResult>").is_ok());
+        let late = read("\n \n<?xml version=\"1.0\"?><Error><Code>InternalError</Code></Error>");
+        assert_eq!(late.expect_err("late").kind, ErrorKind::Unavailable);
+        assert!(read("").is_err());
+        assert!(read("<CopyObjectResult></CopyObjectResult>").is_err());
+        let request = copy.request(&place("p/")).expect("sendable");
+        assert_eq!(request.headers, [("x-amz-copy-source".into(), "/bucket/p/a%20b".to_owned())]);
+    }
+}

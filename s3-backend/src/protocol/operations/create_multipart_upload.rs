@@ -1,0 +1,48 @@
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>
+
+use super::{
+    Action, AnswerBody, Condition, Effect, Key, Operation, Place, Refusal, Request, ResponseHead, Result,
+    attribute_headers, root,
+};
+use crate::protocol::request::Method;
+use object_storage::{MultipartOptions, UploadId};
+
+pub(crate) struct CreateMultipartUpload<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) options: MultipartOptions,
+}
+
+/// The longest upload id that is accepted, in bytes. AWS's have about 128.
+const UPLOAD_ID_BYTES_MAX: usize = 1024;
+
+impl Action for CreateMultipartUpload<'_> {
+    type Output = UploadId;
+    const OPERATION: Operation = Operation::CreateMultipartUpload;
+
+    fn key(&self) -> Option<&Key> {
+        Some(self.key)
+    }
+
+    fn effect(&self) -> Effect {
+        // A lost answer leaves an empty upload behind, which no reader sees.
+        Effect::Repeatable
+    }
+
+    fn request(&self, place: &Place) -> Result<Request> {
+        let request = place.object(Self::OPERATION, self.key, Method::Post)?.query("uploads", "");
+        Ok(attribute_headers(request, &self.options.attributes))
+    }
+
+    fn body(&self) -> AnswerBody {
+        AnswerBody::Xml
+    }
+
+    fn read(&self, _: &Place, head: &ResponseHead, body: &[u8]) -> Result<UploadId, Refusal> {
+        let root = root(head, body, "InitiateMultipartUploadResult", Condition::Other)?;
+        let id = root.text_of("UploadId").map(str::trim).unwrap_or_default();
+        if id.is_empty() || id.len() > UPLOAD_ID_BYTES_MAX || id.chars().any(char::is_control) {
+            return Err(Refusal::violation(head, "the answer names no upload id"));
+        }
+        Ok(UploadId::new(id))
+    }
+}

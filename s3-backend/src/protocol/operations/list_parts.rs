@@ -1,0 +1,97 @@
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>
+
+use super::{
+    Action, AnswerBody, Condition, Effect, Element, Error, ErrorKind, Key, Operation, Place, Refusal,
+    Request, ResponseHead, Result, is_truncated, number, root,
+};
+use crate::protocol::request::Method;
+use object_storage::limits::LIST_PAGE_MAX;
+use object_storage::{ETag, PageToken, Part, PartNumber, PartsPage, UploadId};
+
+pub(crate) struct ListParts<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) upload_id: &'a UploadId,
+    pub(crate) page: Option<&'a PageToken>,
+}
+
+impl Action for ListParts<'_> {
+    type Output = PartsPage;
+    const OPERATION: Operation = Operation::ListParts;
+
+    fn key(&self) -> Option<&Key> {
+        Some(self.key)
+    }
+
+    fn effect(&self) -> Effect {
+        Effect::Read
+    }
+
+    fn request(&self, place: &Place) -> Result<Request> {
+        let marker = match self.page {
+            None => None,
+            Some(token) => Some(token.as_str().parse::<u16>().map_err(|_| {
+                Error::new(ErrorKind::InvalidInput, Self::OPERATION, "the page token is not of this listing")
+                    .with_key(self.key)
+            })?),
+        };
+        let request = place.object(Self::OPERATION, self.key, Method::Get)?;
+        Ok(request
+            .query("uploadId", self.upload_id.as_str())
+            .query("max-parts", LIST_PAGE_MAX.to_string())
+            .query_if("part-number-marker", marker.map(|marker| marker.to_string())))
+    }
+
+    fn body(&self) -> AnswerBody {
+        AnswerBody::Xml
+    }
+
+    fn read(&self, _: &Place, head: &ResponseHead, body: &[u8]) -> Result<PartsPage, Refusal> {
+        let root = root(head, body, "ListPartsResult", Condition::Other)?;
+        let part = |entry: &Element| {
+            let number =
+                u16::try_from(number(entry.text_of("PartNumber"))?).ok().and_then(PartNumber::new)?;
+            let etag = ETag::from_header(entry.text_of("ETag")?).ok()?;
+            Some(Part::new(number, etag, super::number(entry.text_of("Size"))?))
+        };
+        let parts: Option<Vec<Part>> = root.children_named("Part").map(part).collect();
+        let parts = parts.ok_or_else(|| Refusal::violation(head, "a part without number, tag or size"))?;
+        if !parts.windows(2).all(|pair| pair[0].number < pair[1].number) {
+            return Err(Refusal::violation(head, "the parts are not in order of their numbers"));
+        }
+        // The last part of the page is the marker of the next one, whether or not the answer repeats it.
+        let next = match (is_truncated(&root), parts.last()) {
+            (false, _) => None,
+            (true, Some(last)) => Some(PageToken::new(last.number.to_string())),
+            (true, None) => return Err(Refusal::violation(head, "more is to come after an empty page")),
+        };
+        Ok(PartsPage::new(parts, next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{head, key, place};
+    use super::*;
+
+    #[test]
+    fn parts_are_read_in_order_or_not_at_all() {
+        let key = key("k");
+        let upload_id = UploadId::new("u");
+        let list = ListParts { key: &key, upload_id: &upload_id, page: None };
+        let read = |inside: &str| {
+            let body = format!("<ListPartsResult>{inside}</ListPartsResult>");
+            list.read(&place(""), &head(200, &[]), body.as_bytes())
+        };
+        let part = |number: &str| {
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>\"t\"</ETag><Size>5</Size></Part>")
+        };
+        let page =
+            read(&format!("{}{}<IsTruncated>true</IsTruncated>", part("2"), part("9"))).expect("a page");
+        assert_eq!(page.parts.len(), 2);
+        assert_eq!(page.next, Some(PageToken::new("9")));
+        assert!(read(&format!("{}{}", part("9"), part("2"))).is_err());
+        assert!(read(&part("0")).is_err());
+        assert!(read(&part("10001")).is_err());
+        assert!(read("<IsTruncated>true</IsTruncated>").is_err());
+    }
+}

@@ -1,0 +1,270 @@
+//! One file per S3 action: what is sent, and what the answer must be to be believed.
+
+mod abort_multipart_upload;
+mod buckets;
+mod complete_multipart_upload;
+mod copy_object;
+mod create_multipart_upload;
+mod delete_object;
+mod delete_objects;
+mod get_object;
+mod head_object;
+mod list_multipart_uploads;
+mod list_objects_v2;
+mod list_parts;
+mod put_object;
+mod upload_part;
+
+pub(crate) use abort_multipart_upload::AbortMultipartUpload;
+pub(crate) use buckets::{CreateBucket, DeleteBucket, PutBucketLifecycleConfiguration};
+pub(crate) use complete_multipart_upload::CompleteMultipartUpload;
+pub(crate) use copy_object::CopyObject;
+pub(crate) use create_multipart_upload::CreateMultipartUpload;
+pub(crate) use delete_object::DeleteObject;
+pub(crate) use delete_objects::DeleteObjects;
+pub(crate) use get_object::{GetObject, Opened};
+pub(crate) use head_object::HeadObject;
+pub(crate) use list_multipart_uploads::ListMultipartUploads;
+pub(crate) use list_objects_v2::ListObjectsV2;
+pub(crate) use list_parts::ListParts;
+pub(crate) use put_object::PutObject;
+pub(crate) use upload_part::UploadPart;
+
+use object_storage::limits::KEY_BYTES_MAX;
+use object_storage::{Attributes, Error, ErrorKind, Key, Operation, PutMode, PutOutcome, Result};
+use percent_encoding::percent_decode_str;
+
+use super::address::Address;
+use super::error::{Condition, Refusal};
+use super::exchange::Effect;
+use super::header;
+use super::request::{Request, ResponseHead};
+use super::xml::{self, Element};
+
+/// One S3 action as a value: everything that is to be asked, and how the answer is read.
+pub(crate) trait Action {
+    /// What a good answer gives.
+    type Output;
+
+    /// The action's name.
+    const OPERATION: Operation;
+
+    /// The key it is about, as the caller knows it.
+    fn key(&self) -> Option<&Key>;
+
+    /// What it does to the store.
+    fn effect(&self) -> Effect;
+
+    /// The condition it carries on what is written.
+    fn condition(&self) -> Condition {
+        Condition::Other
+    }
+
+    /// The request. An error means that it cannot be sent.
+    fn request(&self, place: &Place) -> Result<Request>;
+
+    /// What the body of a good answer holds.
+    fn body(&self) -> AnswerBody {
+        AnswerBody::Ignored
+    }
+
+    /// Reads an answer with a status of success. `body` is empty unless [`Action::body`] asks for XML.
+    fn read(&self, place: &Place, head: &ResponseHead, body: &[u8]) -> Result<Self::Output, Refusal>;
+
+    /// A refusal that is as good as success (what was to be deleted is not there).
+    fn excuse(&self, refusal: Refusal) -> Result<Self::Output, Refusal> {
+        Err(refusal)
+    }
+}
+
+/// What the body of a good answer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnswerBody {
+    /// Nothing that matters; the headers say it all.
+    Ignored,
+    /// An XML document, read whole.
+    Xml,
+    /// The object: handed to the caller as it comes.
+    Object,
+}
+
+/// Where our keys live: a bucket and a prefix in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) address: Address,
+    /// Empty, or text that stands before every key.
+    pub(crate) prefix: String,
+}
+
+impl Place {
+    /// The key as the bucket knows it.
+    pub(crate) fn full(&self, operation: Operation, key: &Key) -> Result<Key> {
+        if self.prefix.is_empty() {
+            return Ok(key.clone());
+        }
+        let full = format!("{}{key}", self.prefix);
+        if full.len() > KEY_BYTES_MAX {
+            let message =
+                format!("with the prefix {:?} the key is longer than {KEY_BYTES_MAX} bytes", self.prefix);
+            return Err(Error::new(ErrorKind::InvalidInput, operation, message).with_key(key));
+        }
+        Key::verbatim(&full).map_err(|invalid| Error::from(invalid).with_key(key))
+    }
+
+    /// The key as the caller knows it; `None` when the bucket's key does not lie under our prefix, or is no key.
+    fn own(&self, full: &str) -> Option<Key> {
+        Key::verbatim(full.strip_prefix(&self.prefix)?).ok()
+    }
+
+    /// A request for the object under `key`.
+    fn object(&self, operation: Operation, key: &Key, method: super::request::Method) -> Result<Request> {
+        let full = self.full(operation, key)?;
+        let url = self.address.object_url(&full).map_err(|problem| {
+            Error::new(ErrorKind::Unsupported, operation, problem.to_string())
+                .with_key(key)
+                .with_source(problem)
+        })?;
+        Ok(Request::new(method, url))
+    }
+
+    /// A request for the bucket itself.
+    fn bucket(&self, operation: Operation, method: super::request::Method) -> Result<Request> {
+        let url = self
+            .address
+            .bucket_url()
+            .map_err(|problem| Error::new(ErrorKind::Config, operation, problem.to_string()))?;
+        Ok(Request::new(method, url))
+    }
+}
+
+/// The headers of a conditional write: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
+fn conditions(request: Request, mode: &PutMode) -> Request {
+    match mode {
+        PutMode::Overwrite => request,
+        PutMode::Create => request.header("if-none-match", "*"),
+        PutMode::Match(etag) => request.header("if-match", etag.to_header()),
+    }
+}
+
+fn condition_of(mode: &PutMode) -> Condition {
+    match mode {
+        PutMode::Overwrite => Condition::Other,
+        PutMode::Create => Condition::Create,
+        PutMode::Match(_) => Condition::Match,
+    }
+}
+
+fn effect_of(mode: &PutMode) -> Effect {
+    match mode {
+        PutMode::Overwrite => Effect::Repeatable,
+        PutMode::Create | PutMode::Match(_) => Effect::Conditional,
+    }
+}
+
+fn attribute_headers(mut request: Request, attributes: &Attributes) -> Request {
+    for (header, value) in attributes.headers() {
+        request = request.header(header.name(), value);
+    }
+    for (name, value) in attributes.user_metadata() {
+        request = request.header(format!("x-amz-meta-{name}"), value);
+    }
+    request
+}
+
+/// The outcome of a write whose tag comes in a header.
+fn outcome(head: &ResponseHead) -> Result<PutOutcome, Refusal> {
+    let etag = match header::etag(&head.headers) {
+        Ok(Some(etag)) => etag,
+        Ok(None) => return Err(Refusal::violation(head, "the answer to a write names no ETag")),
+        Err(bad) => {
+            return Err(Refusal::violation(head, format!("the answer's header {} makes no sense", bad.0)));
+        }
+    };
+    Ok(with_version(PutOutcome::new(etag), head))
+}
+
+fn with_version(mut outcome: PutOutcome, head: &ResponseHead) -> PutOutcome {
+    outcome.version = header::text(&head.headers, "x-amz-version-id").map(str::to_owned);
+    outcome
+}
+
+/// The root of an XML answer, which must have this name. `<Error>` with a status of success is a late refusal.
+fn root(head: &ResponseHead, body: &[u8], name: &str, condition: Condition) -> Result<Element, Refusal> {
+    match xml::parse(body) {
+        Ok(root) if root.name == name => Ok(root),
+        Ok(root) if root.name == "Error" => Err(Refusal::read_late(head, &root, condition)),
+        Ok(root) => {
+            let found: String = root.name.chars().take(40).collect();
+            Err(Refusal::violation(head, format!("the answer is a {found:?}, not a {name}")))
+        }
+        Err(bad) => Err(Refusal::violation(head, bad.to_string())),
+    }
+}
+
+/// How a listing encodes its keys.
+#[derive(Clone, Copy)]
+struct Encoding {
+    url: bool,
+}
+
+impl Encoding {
+    /// What the answer says of itself: we always ask for `url`, and not every store does it.
+    fn of(root: &Element) -> Encoding {
+        Encoding {
+            url: root.text_of("EncodingType").is_some_and(|encoding| encoding.eq_ignore_ascii_case("url")),
+        }
+    }
+
+    /// The text behind the encoding, decoded once. `None` when it does not decode to UTF-8.
+    fn decode(self, text: &str) -> Option<String> {
+        if !self.url {
+            return Some(text.to_owned());
+        }
+        // S3 encodes as forms do: a space is a plus, a plus is %2B.
+        let spaced = text.replace('+', " ");
+        percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    }
+}
+
+/// The time in a listing, as in `2009-10-12T17:50:30.000Z`; text that is no time counts as none.
+fn list_time(text: Option<&str>) -> Option<std::time::SystemTime> {
+    text?.trim().parse::<jiff::Timestamp>().ok().map(std::time::SystemTime::from)
+}
+
+/// A number in an XML answer.
+fn number(text: Option<&str>) -> Option<u64> {
+    text?.trim().parse().ok()
+}
+
+/// Whether an answer says that more follows.
+fn is_truncated(root: &Element) -> bool {
+    root.text_of("IsTruncated").is_some_and(|text| text.trim() == "true")
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! What the tests of the operations share.
+
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use object_storage::config::UrlStyle;
+
+    use super::*;
+
+    pub(crate) fn place(prefix: &str) -> Place {
+        let endpoint = "http://127.0.0.1:9000".parse().expect("a URL");
+        let address = Address::new(&endpoint, "bucket", UrlStyle::Path).expect("an address");
+        Place { address, prefix: prefix.to_owned() }
+    }
+
+    pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> ResponseHead {
+        let headers = headers.iter().map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            (name, HeaderValue::from_str(value).expect("a value"))
+        });
+        ResponseHead { status, headers: headers.collect::<HeaderMap>() }
+    }
+
+    pub(crate) fn key(text: &str) -> Key {
+        Key::verbatim(text).expect("a key")
+    }
+}

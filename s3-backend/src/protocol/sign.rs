@@ -1,0 +1,118 @@
+//! Signing: [`Request`] to [`SignedRequest`], by a query string from rusty-s3.
+//!
+//! Every attempt is signed afresh, with the time of that attempt. The payload itself is not signed
+//! (`UNSIGNED-PAYLOAD`); every header is.
+
+use credentials::Identity;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+
+use super::limits::SIGNATURE_SECONDS;
+use super::request::{Method, Request, SignedRequest, SignedUrl};
+
+/// Signs `request` for `region` at `now`; an anonymous identity leaves it unsigned.
+pub(crate) fn sign(request: &Request, identity: &Identity, region: &str, now: Timestamp) -> SignedRequest {
+    let mut query: Vec<(&str, &str)> =
+        request.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    query.sort_unstable();
+    let mut headers: Vec<(&str, &str)> =
+        request.headers.iter().map(|(name, value)| (name.as_ref(), value.as_str())).collect();
+    headers.sort_unstable();
+
+    let url = match identity.credentials() {
+        Some(keys) => rusty_s3::signing::sign(
+            &now,
+            request.method,
+            request.url.clone(),
+            keys.access_key_id(),
+            keys.secret_access_key().expose_secret(),
+            keys.session_token().map(|token| token.expose_secret()),
+            region,
+            SIGNATURE_SECONDS,
+            query.iter().copied(),
+            headers.iter().copied(),
+        ),
+        None => {
+            let mut url = request.url.clone();
+            if !query.is_empty() {
+                url.query_pairs_mut().extend_pairs(&query);
+            }
+            url
+        }
+    };
+    assert!(
+        url.origin() == request.url.origin() && url.path() == request.url.path(),
+        "signing adds a query string and nothing else"
+    );
+
+    SignedRequest {
+        method: method(request.method),
+        url: SignedUrl::new(url),
+        headers: headers.into_iter().map(|(name, value)| header(name, value)).collect::<HeaderMap>(),
+        payload: request.payload.clone(),
+    }
+}
+
+fn method(method: Method) -> http::Method {
+    match method {
+        Method::Head => http::Method::HEAD,
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Delete => http::Method::DELETE,
+    }
+}
+
+fn header(name: &str, value: &str) -> (HeaderName, HeaderValue) {
+    let name = HeaderName::from_bytes(name.as_bytes()).expect("header names come from the operations");
+    let value = HeaderValue::from_str(value).expect("header values were checked where they were parsed");
+    (name, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use credentials::{Credentials, Secret, SourceName};
+
+    use super::*;
+
+    fn keys(token: Option<&str>) -> Identity {
+        let keys = Credentials::builder("AKIDEXAMPLE", Secret::new("wJalrXUtnFEMI"))
+            .session_token(token.map(Secret::new))
+            .build(SourceName::Inline);
+        Identity::Keys(keys.expect("well-formed keys"))
+    }
+
+    #[test]
+    fn headers_and_query_are_signed_and_the_path_is_untouched() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
+        let url: url::Url = "https://h.example/b/a%20b".parse().expect("a URL");
+        let request = Request::new(Method::Put, url.clone())
+            .query("uploadId", "x y")
+            .query("partNumber", "7")
+            .header("x-amz-meta-b", "2")
+            .header("if-none-match", "*");
+        let signed = sign(&request, &keys(Some("TOKEN")), "eu-west-1", now);
+        let out = signed.url.expose();
+        assert_eq!(out.path(), url.path());
+        let query = out.query().expect("signed");
+        for part in [
+            "X-Amz-Date=20260102T030405Z",
+            "X-Amz-Security-Token=TOKEN",
+            "X-Amz-SignedHeaders=host%3Bif-none-match%3Bx-amz-meta-b",
+            "partNumber=7",
+            "uploadId=x%20y",
+            "X-Amz-Expires=300",
+        ] {
+            assert!(query.contains(part), "{part} in {query}");
+        }
+        assert_eq!(signed.headers.get("if-none-match").map(HeaderValue::as_bytes), Some(&b"*"[..]));
+        assert!(!format!("{signed:?}").contains("TOKEN"));
+    }
+
+    #[test]
+    fn nobody_signs_nothing() {
+        let request = Request::new(Method::Get, "http://h/b".parse().expect("a URL")).query("prefix", "a b");
+        let signed = sign(&request, &Identity::Anonymous, "r", Timestamp::UNIX_EPOCH);
+        assert_eq!(signed.url.expose().as_str(), "http://h/b?prefix=a+b");
+    }
+}

@@ -1,0 +1,270 @@
+//! [`S3Storage`]: each method of the trait names an operation and drives it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use futures_util::StreamExt;
+use object_storage::limits::{DELETE_KEYS_MAX, PUT_BYTES_MAX};
+use object_storage::{
+    Answer, Body, Capabilities, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
+    HeadOptions, HeadOutcome, Key, ListOptions, ListPage, ListUploadsOptions, LocalBoxFuture,
+    MultipartOptions, MultipartUpload, ObjectStorage, Operation, PageToken, Payload, PutMode, PutOptions,
+    PutOutcome, Result, UploadId, UploadsPage,
+};
+
+use crate::driver::{Driver, kind_of};
+use crate::multipart::S3MultipartUpload;
+use crate::protocol::operations::{
+    CopyObject, CreateBucket, CreateMultipartUpload, DeleteBucket, DeleteObject, DeleteObjects, GetObject,
+    HeadObject, ListMultipartUploads, ListObjectsV2, PutBucketLifecycleConfiguration, PutObject,
+};
+
+/// A bucket (or a prefix of one) on S3, or on a store that speaks S3.
+///
+/// One per shard: it keeps that shard's connections. Built by a [factory](crate::factory), or by
+/// [`S3Storage::open`](crate::S3Storage::open).
+///
+/// Writes are never reported as "not applied" unless that is certain: see
+/// [`ErrorKind::Indeterminate`]. Reads, overwrites, deletes and parts are tried again when that can help;
+/// conditional writes only while no earlier attempt can have been applied.
+#[derive(Debug)]
+pub struct S3Storage {
+    pub(crate) driver: Rc<Driver>,
+    pub(crate) capabilities: Capabilities,
+    /// What rusty-s3 shapes bodies for.
+    pub(crate) shape: rusty_s3::Bucket,
+}
+
+impl S3Storage {
+    /// The address of the bucket: endpoint and bucket, without keys or signatures.
+    #[must_use]
+    pub fn location(&self) -> String {
+        match self.driver.place.address.bucket_url() {
+            Ok(url) => url.to_string(),
+            Err(_) => self.driver.place.address.bucket().to_owned(),
+        }
+    }
+
+    /// Makes the bucket: [CreateBucket].
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` when there is one of that name, ours or somebody else's; `Indeterminate` when no answer
+    /// came; those of every operation.
+    ///
+    /// [CreateBucket]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+    pub async fn create_bucket(&self) -> Result<()> {
+        self.driver.run(&CreateBucket { region: &self.driver.region }).await
+    }
+
+    /// Removes the bucket, which must be empty, or succeeds when it is gone: [DeleteBucket].
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when there are still objects in it; those of every operation.
+    ///
+    /// [DeleteBucket]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html
+    pub async fn delete_bucket(&self) -> Result<()> {
+        self.driver.run(&DeleteBucket).await
+    }
+
+    /// Lets the whole bucket expire: objects, and uploads that were never completed, older than so many days
+    /// are removed by the store itself. Replaces every other lifecycle rule of the bucket:
+    /// [PutBucketLifecycleConfiguration].
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` from stores that do not offer it; those of every operation.
+    ///
+    /// [PutBucketLifecycleConfiguration]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html
+    pub async fn expire_bucket_after(&self, days: u16) -> Result<()> {
+        self.driver.run(&PutBucketLifecycleConfiguration { days }).await
+    }
+
+    fn honours(
+        &self,
+        operation: Operation,
+        key: &Key,
+        conditional: bool,
+        honoured: bool,
+        option: &str,
+    ) -> Result<()> {
+        if conditional && !honoured {
+            let message = format!("this endpoint is not known to honour this condition (`{option}`)");
+            return Err(Error::new(ErrorKind::Unsupported, operation, message).with_key(key));
+        }
+        Ok(())
+    }
+
+    async fn put_object(&self, key: &Key, payload: Payload, options: PutOptions) -> Result<PutOutcome> {
+        let conditional = options.mode != PutMode::Overwrite;
+        self.honours(
+            Operation::PutObject,
+            key,
+            conditional,
+            self.capabilities.put_create,
+            "conditional_put",
+        )?;
+        if payload.len() > PUT_BYTES_MAX {
+            let message = "one put stores at most 5 GiB: use a multipart upload";
+            return Err(Error::new(ErrorKind::InvalidInput, Operation::PutObject, message).with_key(key));
+        }
+        self.driver.run(&PutObject { key, payload, options }).await
+    }
+
+    async fn get_object(&self, key: &Key, options: GetOptions) -> Result<GetOutcome> {
+        let (opened, chunks) = self.driver.open(&GetObject { key, options }).await?;
+        let owner = key.clone();
+        let chunks = chunks.map(move |chunk| {
+            chunk.map_err(|failure| {
+                Error::new(kind_of(failure.cause), Operation::GetObject, failure.message).with_key(&owner)
+            })
+        });
+        let length = opened.range.end - opened.range.start;
+        let body = Body::from_stream(length, chunks);
+        Ok(GetOutcome::new(opened.meta, opened.attributes, opened.range, body))
+    }
+
+    async fn delete_objects(&self, keys: &[Key]) -> Vec<Result<()>> {
+        // One entry per key: S3 answers a key that is named twice as it likes.
+        let mut results: HashMap<&Key, Result<()>> = HashMap::new();
+        let mut asked: Vec<Key> = Vec::new();
+        for key in keys {
+            if results.contains_key(key) {
+                continue;
+            }
+            let fits = self.driver.place.full(Operation::DeleteObjects, key).map(|_| ());
+            if fits.is_ok() {
+                asked.push(key.clone());
+            }
+            results.insert(key, fits);
+        }
+        for batch in asked.chunks(DELETE_KEYS_MAX) {
+            match self.driver.run(&DeleteObjects { keys: batch, shape: &self.shape }).await {
+                Ok(said) => {
+                    for (key, result) in batch.iter().zip(said) {
+                        if let Some(slot) = results.get_mut(key) {
+                            *slot = result;
+                        }
+                    }
+                }
+                Err(error) => {
+                    for key in batch {
+                        if let Some(slot) = results.get_mut(key) {
+                            *slot = Err(repeat(&error, key));
+                        }
+                    }
+                }
+            }
+        }
+        // A key that was given twice gets the same answer twice.
+        keys.iter()
+            .map(|key| match &results[key] {
+                Ok(()) => Ok(()),
+                Err(error) => Err(repeat(error, key)),
+            })
+            .collect()
+    }
+}
+
+/// The same error once more, for another key of the same request.
+fn repeat(error: &Error, key: &Key) -> Error {
+    let copy = Error::new(error.kind(), error.operation(), error.message()).with_key(key);
+    match error.answer() {
+        Some(answer) => {
+            copy.with_answer(Answer::new(answer.status, answer.code.clone(), answer.request_id.clone()))
+        }
+        None => copy,
+    }
+}
+
+impl ObjectStorage for S3Storage {
+    fn put<'a>(
+        &'a self,
+        key: &'a Key,
+        payload: Payload,
+        options: PutOptions,
+    ) -> LocalBoxFuture<'a, Result<PutOutcome>> {
+        Box::pin(self.put_object(key, payload, options))
+    }
+
+    fn get<'a>(&'a self, key: &'a Key, options: GetOptions) -> LocalBoxFuture<'a, Result<GetOutcome>> {
+        Box::pin(self.get_object(key, options))
+    }
+
+    fn head<'a>(&'a self, key: &'a Key, options: HeadOptions) -> LocalBoxFuture<'a, Result<HeadOutcome>> {
+        Box::pin(async move { self.driver.run(&HeadObject { key, options }).await })
+    }
+
+    fn list_page<'a>(
+        &'a self,
+        options: &'a ListOptions,
+        page: Option<&'a PageToken>,
+    ) -> LocalBoxFuture<'a, Result<ListPage>> {
+        Box::pin(async move { self.driver.run(&ListObjectsV2 { options, page }).await })
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key, options: DeleteOptions) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let (conditional, honoured) = (options.if_match.is_some(), self.capabilities.delete_match);
+            self.honours(Operation::DeleteObject, key, conditional, honoured, "conditional_delete")?;
+            self.driver.run(&DeleteObject { key, options }).await
+        })
+    }
+
+    fn delete_many<'a>(&'a self, keys: &'a [Key]) -> LocalBoxFuture<'a, Result<Vec<Result<()>>>> {
+        Box::pin(async move { Ok(self.delete_objects(keys).await) })
+    }
+
+    fn copy<'a>(
+        &'a self,
+        from: &'a Key,
+        to: &'a Key,
+        options: CopyOptions,
+    ) -> LocalBoxFuture<'a, Result<PutOutcome>> {
+        Box::pin(async move {
+            let conditional = options.mode != PutMode::Overwrite;
+            let honoured = self.capabilities.copy_conditions;
+            self.honours(Operation::CopyObject, to, conditional, honoured, "conditional_copy")?;
+            self.driver.run(&CopyObject { from, to, options }).await
+        })
+    }
+
+    fn create_multipart_upload<'a>(
+        &'a self,
+        key: &'a Key,
+        options: MultipartOptions,
+    ) -> LocalBoxFuture<'a, Result<Rc<dyn MultipartUpload>>> {
+        Box::pin(async move {
+            let upload_id = self.driver.run(&CreateMultipartUpload { key, options }).await?;
+            self.resume_multipart_upload(key, &upload_id)
+        })
+    }
+
+    fn resume_multipart_upload(&self, key: &Key, upload_id: &UploadId) -> Result<Rc<dyn MultipartUpload>> {
+        self.driver.place.full(Operation::UploadPart, key)?;
+        if upload_id.as_str().is_empty() {
+            // Without an id "complete" and "abort" would be other operations, "delete the object" among them.
+            return Err(Error::new(ErrorKind::InvalidInput, Operation::UploadPart, "the upload id is empty")
+                .with_key(key));
+        }
+        Ok(Rc::new(S3MultipartUpload {
+            driver: Rc::clone(&self.driver),
+            key: key.clone(),
+            upload_id: upload_id.clone(),
+            conditional: self.capabilities.complete_create,
+        }))
+    }
+
+    fn list_multipart_uploads_page<'a>(
+        &'a self,
+        options: &'a ListUploadsOptions,
+        page: Option<&'a PageToken>,
+    ) -> LocalBoxFuture<'a, Result<UploadsPage>> {
+        Box::pin(async move { self.driver.run(&ListMultipartUploads { options, page }).await })
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+}

@@ -1,0 +1,264 @@
+//! [`CyperTransport`]: HTTP over [cyper] (hyper on compio) and rustls.
+//!
+//! What cyper 0.9 leaves to be desired, and what it means here: it sets no TCP_NODELAY and reads in pieces of
+//! 8 KiB, which costs time and CPU but nothing else; it has no timeouts, so they are put around it; it tells apart
+//! neither the stages of a request nor how far it got, so the request's body reports that: hyper pulls it only once
+//! the request belongs to a connection.
+//!
+//! [cyper]: https://docs.rs/cyper/0.9.0/cyper/
+
+use std::error::Error as StdError;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use compio::time::{timeout, timeout_at};
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{Stream, StreamExt, unfold};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderValue, USER_AGENT};
+use object_storage::Payload;
+use url::Url;
+
+use super::{Cause, Chunks, Reach, ReadFailure, Response, SendFailure, StageLimits, Transport};
+use crate::clock;
+use crate::protocol::request::{ResponseHead, SignedRequest};
+
+/// HTTP over cyper: one client, and so one pool of connections, per shard.
+#[derive(Debug)]
+pub(crate) struct CyperTransport {
+    client: cyper::Client,
+    user_agent: HeaderValue,
+}
+
+/// The largest piece of a payload that is handed to hyper at once, in bytes. hyper stops pulling when it has about
+/// 400 KiB unsent, so this bounds what a connection buffers, whatever the size of the chunks.
+const PIECE_BYTES_MAX: usize = 128 * 1024;
+
+impl CyperTransport {
+    /// No redirects, no proxy but the one given, no decompression, and this TLS configuration.
+    pub(crate) fn new(
+        tls: Arc<rustls::ClientConfig>,
+        proxy: Option<&Url>,
+        user_agent: HeaderValue,
+    ) -> Result<CyperTransport, cyper::Error> {
+        let builder =
+            cyper::Client::builder().use_rustls(tls).redirect(cyper::redirect::Policy::none()).referer(false);
+        let builder = match proxy {
+            None => builder.no_proxy(),
+            Some(proxy) => builder.proxy(cyper::proxy::Proxy::all(proxy.as_str())?),
+        };
+        Ok(CyperTransport { client: builder.build()?, user_agent })
+    }
+
+    async fn exchange(&self, request: &SignedRequest, limits: &StageLimits) -> Result<Response, SendFailure> {
+        let started = clock::now();
+        let progress = Arc::new(Progress::new(started, request.payload.len()));
+        let mut sending = pin!(self.client.execute(self.outgoing(request, &progress)));
+        let response = loop {
+            let stage = progress.stage(limits);
+            let ends = stage.ends.min(started + limits.total);
+            match timeout_at(ends, sending.as_mut()).await {
+                Ok(Ok(response)) => break response,
+                Ok(Err(error)) => return Err(failure(&error, &progress)),
+                // The time was up for a stage that has been passed meanwhile: look at the next one's.
+                Err(_) if progress.stage(limits).ends > ends && clock::now() < started + limits.total => {}
+                Err(_) => {
+                    let message = format!("{} took longer than {:?}", stage.name, ends - started);
+                    return Err(SendFailure { reach: progress.reach(), cause: Cause::Timeout, message });
+                }
+            }
+        };
+        let head = ResponseHead { status: response.status().as_u16(), headers: response.headers().clone() };
+        Ok(Response { head, body: chunks(response, limits.body) })
+    }
+
+    fn outgoing(&self, request: &SignedRequest, progress: &Arc<Progress>) -> cyper::Request {
+        let mut out = cyper::Request::new(request.method.clone(), request.url.expose().clone());
+        let headers = out.headers_mut();
+        headers.extend(request.headers.clone());
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        // Bytes are to come as they are stored. It must be said: cyper would send an empty header of its own.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if !request.payload.is_empty() {
+            // Without a length hyper would send the stream chunked, which S3 refuses.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(request.payload.len()));
+            *out.body_mut() = cyper::Body::stream(Outgoing::new(&request.payload, Arc::clone(progress)));
+        }
+        out
+    }
+}
+
+impl Transport for CyperTransport {
+    fn send<'a>(
+        &'a self,
+        request: &'a SignedRequest,
+        limits: &'a StageLimits,
+    ) -> LocalBoxFuture<'a, Result<Response, SendFailure>> {
+        Box::pin(self.exchange(request, limits))
+    }
+}
+
+/// How far the body of a request has been pulled. Shared with the body, which cyper wants to be `Send`.
+#[derive(Debug)]
+struct Progress {
+    started: Instant,
+    /// Bytes to send.
+    length: u64,
+    /// Bytes pulled so far.
+    pulled: AtomicU64,
+    /// When the first and the last byte were pulled, in nanoseconds after `started`; 0: not yet.
+    first: AtomicU64,
+    last: AtomicU64,
+}
+
+/// The stage a request is in, and when it ends at the latest.
+struct Stage {
+    name: &'static str,
+    ends: Instant,
+}
+
+impl Progress {
+    fn new(started: Instant, length: u64) -> Progress {
+        let zero = || AtomicU64::new(0);
+        Progress { started, length, pulled: zero(), first: zero(), last: zero() }
+    }
+
+    fn pulled(&self, bytes: usize) {
+        let after =
+            u64::try_from(clock::now().duration_since(self.started).as_nanos()).unwrap_or(u64::MAX).max(1);
+        let pulled = self.pulled.load(Ordering::Relaxed) + bytes as u64;
+        self.pulled.store(pulled, Ordering::Relaxed);
+        if self.first.load(Ordering::Relaxed) == 0 {
+            self.first.store(after, Ordering::Relaxed);
+        }
+        if pulled >= self.length {
+            self.last.store(after, Ordering::Relaxed);
+        }
+    }
+
+    fn stage(&self, limits: &StageLimits) -> Stage {
+        let at = |nanos: &AtomicU64| match nanos.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(self.started + Duration::from_nanos(nanos)),
+        };
+        if self.length == 0 {
+            // Nothing is pulled that could tell the stages apart: they share their limits.
+            return Stage {
+                name: "connecting and waiting for an answer",
+                ends: self.started + limits.connect + limits.head,
+            };
+        }
+        match (at(&self.first), at(&self.last)) {
+            (None, _) => Stage { name: "connecting", ends: self.started + limits.connect },
+            (Some(first), None) => Stage { name: "sending", ends: first + limits.send },
+            (Some(_), Some(last)) => Stage { name: "waiting for an answer", ends: last + limits.head },
+        }
+    }
+
+    fn reach(&self) -> Reach {
+        match self.pulled.load(Ordering::Relaxed) {
+            // Without a body nothing reports; what is not known not to have left may have left.
+            _ if self.length == 0 => Reach::Sent,
+            0 => Reach::NotSent,
+            pulled if pulled < self.length => Reach::PartlySent,
+            _ => Reach::Sent,
+        }
+    }
+}
+
+/// The body of a request: the payload's own memory in pieces, reporting each as it is pulled.
+struct Outgoing {
+    chunks: std::vec::IntoIter<Bytes>,
+    current: Bytes,
+    progress: Arc<Progress>,
+}
+
+impl Outgoing {
+    fn new(payload: &Payload, progress: Arc<Progress>) -> Outgoing {
+        Outgoing { chunks: payload.clone().into_chunks().into_iter(), current: Bytes::new(), progress }
+    }
+}
+
+impl Stream for Outgoing {
+    type Item = cyper::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<cyper::Result<Bytes>>> {
+        if self.current.is_empty() {
+            match self.chunks.next() {
+                None => return Poll::Ready(None),
+                Some(chunk) => self.current = chunk,
+            }
+        }
+        let bytes = self.current.len().min(PIECE_BYTES_MAX);
+        let piece = self.current.split_to(bytes);
+        self.progress.pulled(bytes);
+        Poll::Ready(Some(Ok(piece)))
+    }
+}
+
+/// The body of an answer, with a limit on the silence between two pieces.
+fn chunks(response: cyper::Response, silence_max: Duration) -> Chunks {
+    let pieces = unfold(Some(response), move |response| async move {
+        let mut response = response?;
+        match timeout(silence_max, response.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(response))),
+            Ok(Some(Err(error))) => {
+                Some((Err(ReadFailure { cause: Cause::Connection, message: describe(&error) }), None))
+            }
+            Err(_) => {
+                let message = format!("the body stalled for {silence_max:?}");
+                Some((Err(ReadFailure { cause: Cause::Timeout, message }), None))
+            }
+        }
+    });
+    Box::pin(pieces)
+}
+
+fn failure(error: &cyper::Error, progress: &Progress) -> SendFailure {
+    let connecting = matches!(error, cyper::Error::HyperClient(error) if error.is_connect());
+    let reach = if connecting { Reach::NotSent } else { progress.reach() };
+    let cause = causes(error).find_map(cause_of).unwrap_or(Cause::Connection);
+    SendFailure { reach, cause, message: describe(error) }
+}
+
+/// The error and what is behind it, down to the last. An `io::Error` hides what it wraps from `source`.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| behind(*error))
+}
+
+fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+fn cause_of(error: &(dyn StdError + 'static)) -> Option<Cause> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_)).then_some(Cause::Certificate);
+    }
+    // hyper does not export the type of its parse errors, only this question.
+    let hyper = error.downcast_ref::<hyper::Error>()?;
+    hyper.is_parse().then_some(Cause::Malformed)
+}
+
+/// The whole chain in one line. None of these errors prints a URL; if one ever does, a signature does not get out.
+fn describe(error: &cyper::Error) -> String {
+    let mut line = String::new();
+    let mut last = String::new();
+    for cause in causes(error) {
+        let text = cause.to_string();
+        if !last.contains(&text) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&text);
+        }
+        last = text;
+    }
+    if line.contains("X-Amz-") { "the request failed".to_owned() } else { line }
+}

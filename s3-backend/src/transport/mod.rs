@@ -1,0 +1,93 @@
+//! The seam to the network: one signed request goes out, an answer comes in, or a report how far it got.
+
+mod cyper;
+mod tls;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::LocalBoxStream;
+
+pub(crate) use self::cyper::CyperTransport;
+pub(crate) use self::tls::{Roots, client_config};
+use crate::protocol::request::{ResponseHead, SignedRequest};
+
+/// Sends requests. One per shard; keeps connections open between requests.
+pub(crate) trait Transport: fmt::Debug {
+    /// Sends one request, once: it is never repeated after a byte of it may have left, and no redirect is followed.
+    ///
+    /// Dropping the future gives the request up wherever it is, and closes its connection.
+    fn send<'a>(
+        &'a self,
+        request: &'a SignedRequest,
+        limits: &'a StageLimits,
+    ) -> LocalBoxFuture<'a, Result<Response, SendFailure>>;
+}
+
+/// How long each stage of one attempt may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StageLimits {
+    /// Until there is a connection: DNS, TCP, TLS.
+    pub(crate) connect: Duration,
+    /// Until the body of the request has left.
+    pub(crate) send: Duration,
+    /// From then until the head of the answer.
+    pub(crate) head: Duration,
+    /// Between two pieces of the answer's body.
+    pub(crate) body: Duration,
+    /// For all stages up to the head of the answer together.
+    pub(crate) total: Duration,
+}
+
+/// The head of an answer, and its body to be pulled.
+pub(crate) struct Response {
+    pub(crate) head: ResponseHead,
+    /// Dropping it before its end closes the connection.
+    pub(crate) body: Chunks,
+}
+
+/// The body of an answer as it comes.
+pub(crate) type Chunks = LocalBoxStream<'static, Result<Bytes, ReadFailure>>;
+
+/// How far a request got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    /// No byte of it can have left.
+    NotSent,
+    /// Some bytes may have left, not all.
+    PartlySent,
+    /// All of it may have left.
+    Sent,
+}
+
+/// A request that was not answered.
+#[derive(Debug)]
+pub(crate) struct SendFailure {
+    /// How far the request got. (An answer that has begun is a [`Response`], however it goes on.)
+    pub(crate) reach: Reach,
+    pub(crate) cause: Cause,
+    /// One line for humans, without any part of the URL.
+    pub(crate) message: String,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A stage took longer than its limit.
+    Timeout,
+    /// The connection could not be made, or broke.
+    Connection,
+    /// The other side's certificate is not to be trusted. Trying again changes nothing.
+    Certificate,
+    /// What came back is not HTTP.
+    Malformed,
+}
+
+/// An answer whose body broke off.
+#[derive(Debug)]
+pub(crate) struct ReadFailure {
+    pub(crate) cause: Cause,
+    pub(crate) message: String,
+}
