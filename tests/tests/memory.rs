@@ -1,0 +1,8 @@
+//! The reference keeps the contract.
+
+use std::rc::Rc;
+
+use object_storage::InMemoryStorage;
+use tests::conformance::Subject;
+
+tests::conformance!(memory, || async { Subject::new(Rc::new(InMemoryStorage::new())) });
