@@ -9,6 +9,8 @@ mod body;
 mod capabilities;
 mod error;
 mod ext;
+#[cfg(feature = "fs")]
+mod fs;
 mod key;
 pub mod limits;
 mod object;
@@ -22,6 +24,8 @@ pub use body::Body;
 pub use capabilities::Capabilities;
 pub use error::{Answer, Error, ErrorKind, Operation, Result};
 pub use ext::{COALESCE_GAP_BYTES, Lister, ObjectStorageExt};
+#[cfg(feature = "fs")]
+pub use fs::{CompioFsStorage, Durability, FsOptions};
 pub use futures_util::future::LocalBoxFuture;
 pub use key::{InvalidKey, Key, KeyRule};
 pub use object::{ETag, GetOutcome, HeadOutcome, InvalidETag, ObjectMeta, PutOutcome};
