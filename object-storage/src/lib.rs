@@ -11,6 +11,8 @@ pub mod config;
 mod error;
 mod ext;
 mod factory;
+#[cfg(feature = "fs")]
+mod fs;
 mod key;
 pub mod limits;
 #[cfg(feature = "memory")]
@@ -30,6 +32,8 @@ pub use config::StorageConfig;
 pub use error::{Answer, Error, ErrorKind, Operation, Result};
 pub use ext::{COALESCE_GAP_BYTES, Lister, ObjectStorageExt};
 pub use factory::StorageFactory;
+#[cfg(feature = "fs")]
+pub use fs::{CompioFsStorage, Durability, FsOptions};
 pub use futures_util::future::LocalBoxFuture;
 pub use key::{InvalidKey, Key, KeyRule};
 #[cfg(feature = "memory")]

@@ -1,0 +1,217 @@
+//! Where a write becomes visible: link, rename and unlink, each with its condition and its syncs.
+//!
+//! The order that makes an acknowledged write survive a power failure: the directories above are on disk before
+//! the file is published in them, the file is on disk before it gets its name, and the name is on disk before
+//! the caller hears of it. In between, others may see an object that a power failure can still take away
+//! together with everything that was not acknowledged.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, linkat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::key::Key;
+use crate::object::{ETag, PutOutcome};
+use crate::options::PutMode;
+
+use super::failure::Task;
+use super::footer::Footer;
+use super::names::Location;
+use super::read::open_object;
+use super::temp::{Temp, Unfinished};
+use super::tree::Tree;
+
+/// How often a directory that vanishes between two steps is made anew before we give up: only somebody who
+/// removes directories under a running store can cause that, so twice is plenty.
+const DIRECTORY_ATTEMPTS: usize = 3;
+
+/// Makes a whole object out of what `build` writes into an empty file, and publishes it under `key`.
+///
+/// `build` returns the length of the data it wrote and the footer for it. It is called a second time, with a new
+/// file, when the first could not be synced: the kernel may have dropped what it could not write.
+pub(super) fn store(
+    tree: &Arc<Tree>,
+    task: &Task,
+    key: &Key,
+    mode: &PutMode,
+    mut build: impl FnMut(&Temp) -> Result<(u64, Footer), Unfinished>,
+) -> Result<PutOutcome> {
+    let mut first = true;
+    loop {
+        let temp = Temp::create(tree).map_err(|errno| task.failed("cannot make a temporary file", errno))?;
+        let built = build(&temp).and_then(|(data_bytes, mut footer)| {
+            temp.finish(&[], data_bytes, &mut footer)?;
+            Ok(footer.etag)
+        });
+        match built {
+            Ok(etag) => return publish(tree, task, key, mode, temp, etag),
+            Err(unfinished) => give_up_unless_first(task, unfinished, std::mem::take(&mut first))?,
+        }
+    }
+}
+
+/// Decides whether a file that could not be finished is written once more: only after a failed sync, and once.
+pub(super) fn give_up_unless_first(task: &Task, unfinished: Unfinished, first: bool) -> Result<()> {
+    match unfinished {
+        Unfinished::NotSynced(_) if first => Ok(()),
+        Unfinished::NotSynced(cause) => Err(task.failed("cannot sync the file", cause)),
+        Unfinished::NotWritten(cause) => Err(task.failed("cannot write the file", cause)),
+        Unfinished::Refused(error) => Err(error),
+    }
+}
+
+/// Gives a finished file its name, under the condition of `mode`.
+pub(super) fn publish(
+    tree: &Arc<Tree>,
+    task: &Task,
+    key: &Key,
+    mode: &PutMode,
+    mut temp: Temp,
+    etag: ETag,
+) -> Result<PutOutcome> {
+    let location = Location::of(key);
+    let mut attempts = DIRECTORY_ATTEMPTS;
+    let directory = loop {
+        attempts -= 1;
+        let directory = match tree.make_directories(&location.directories) {
+            Ok(directory) => directory,
+            Err(error) if is_not_found(&error) && attempts > 0 => continue,
+            Err(error) => return Err(task.failed("cannot make the directory of the object", error)),
+        };
+        match give_name(tree, task, key, mode, &mut temp, &directory, &location)? {
+            Named::Yes => break directory,
+            Named::DirectoryVanished if attempts > 0 => {}
+            Named::DirectoryVanished => {
+                return Err(
+                    task.error(ErrorKind::Io, "the directory of the object is removed again and again")
+                );
+            }
+        }
+    };
+    tree.sync(&directory).map_err(|errno| {
+        task.in_doubt("the object is in place and its directory could not be synced", errno)
+    })?;
+    Ok(PutOutcome::new(etag))
+}
+
+enum Named {
+    Yes,
+    DirectoryVanished,
+}
+
+fn give_name(
+    tree: &Tree,
+    task: &Task,
+    key: &Key,
+    mode: &PutMode,
+    temp: &mut Temp,
+    directory: &OwnedFd,
+    location: &Location,
+) -> Result<Named> {
+    if *mode == PutMode::Create {
+        // A link is made or refused by the file system itself, so that no lock is needed: whoever replaces or
+        // removes finds a name that exists.
+        return match linkat(&tree.tmp, &temp.name, directory, &location.file, AtFlags::empty()) {
+            Ok(()) => Ok(Named::Yes),
+            Err(Errno::EXIST) => Err(task.error(ErrorKind::AlreadyExists, "an object is already there")),
+            Err(Errno::NOENT) => Ok(Named::DirectoryVanished),
+            Err(errno) => Err(task.publish_failed("cannot link the object into place", errno)),
+        };
+    }
+    let _locked = tree.lock_key(key.as_str()).map_err(|errno| task.failed("cannot lock the key", errno))?;
+    if let PutMode::Match(etag) = mode {
+        check_match(tree, task, location, etag)?;
+    }
+    match renameat(&tree.tmp, &temp.name, directory, &location.file) {
+        Ok(()) => {
+            temp.gone = true;
+            Ok(Named::Yes)
+        }
+        Err(Errno::NOENT) => Ok(Named::DirectoryVanished),
+        Err(errno) => Err(task.publish_failed("cannot rename the object into place", errno)),
+    }
+}
+
+/// Refuses unless the object has this tag. Only the lock of the key keeps the answer true.
+fn check_match(tree: &Tree, task: &Task, location: &Location, etag: &ETag) -> Result<()> {
+    let current = open_object(tree, task, &location.path())?.footer(task)?.0.etag;
+    if current == *etag {
+        return Ok(());
+    }
+    Err(task.error(ErrorKind::PreconditionFailed, format!("the object has the tag {current}")))
+}
+
+/// Removes the object of a key, if it has this tag.
+pub(super) fn delete(tree: &Tree, key: &Key, if_match: Option<&ETag>) -> Result<()> {
+    let task = Task::on(Operation::DeleteObject, key);
+    let Some(directory) = unlink(tree, &task, key, if_match)? else { return Ok(()) };
+    tree.sync(directory)
+        .map_err(|errno| task.in_doubt("the object is removed and its directory could not be synced", errno))
+}
+
+/// Removes many objects, syncing each directory once.
+pub(super) fn delete_many(tree: &Tree, keys: &[Key]) -> Vec<Result<()>> {
+    let mut results: Vec<Result<()>> = Vec::with_capacity(keys.len());
+    let mut unsynced: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (at, key) in keys.iter().enumerate() {
+        let task = Task::on(Operation::DeleteObjects, key);
+        results.push(refuse_verbatim(&task, key).and_then(|()| {
+            if unlink(tree, &task, key, None)?.is_some() {
+                unsynced.entry(Location::of(key).directory()).or_default().push(at);
+            }
+            Ok(())
+        }));
+    }
+    for (path, removed) in unsynced {
+        // By path, not by descriptor: a thousand keys may live in as many directories.
+        let Err(error) = tree.open_directory(&path).and_then(|directory| tree.sync(directory)) else {
+            continue;
+        };
+        for at in removed {
+            let task = Task::on(Operation::DeleteObjects, &keys[at]);
+            results[at] =
+                Err(task.in_doubt("the object is removed and its directory could not be synced", error));
+        }
+    }
+    results
+}
+
+/// Takes the name of an object away. Returns the directory to be synced, also when no object was there: whoever
+/// removed it may have been killed before the sync, and we are about to say that it is gone.
+fn unlink(tree: &Tree, task: &Task, key: &Key, if_match: Option<&ETag>) -> Result<Option<OwnedFd>> {
+    let location = Location::of(key);
+    let directory = match tree.open_directory(&location.directory()) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) if if_match.is_some() => return Err(task.not_found()),
+        // Directories are never removed: nothing has ever been here.
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(task.failed("cannot open the directory of the object", errno)),
+    };
+    let _locked = tree.lock_key(key.as_str()).map_err(|errno| task.failed("cannot lock the key", errno))?;
+    if let Some(etag) = if_match {
+        check_match(tree, task, &location, etag)?;
+    }
+    match unlinkat(&directory, &location.file, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(Some(directory)),
+        Err(errno) => Err(task.publish_failed("cannot remove the object", errno)),
+    }
+}
+
+/// Refuses a key that has no path, naming the rule it breaks.
+pub(super) fn refuse_verbatim(task: &Task, key: &Key) -> Result<(), Error> {
+    match key.broken_rule() {
+        None => Ok(()),
+        Some(rule) => Err(task.error(
+            ErrorKind::InvalidInput,
+            format!("a directory holds only keys that Key::parse admits, and of this one {rule}"),
+        )),
+    }
+}
+
+fn is_not_found(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}

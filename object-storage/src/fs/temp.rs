@@ -1,0 +1,155 @@
+//! [`Temp`]: a file while it is being written, and what becomes of those that nobody finishes.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::error::Error;
+
+use super::footer::Footer;
+use super::tree::{FILE_MODE, Tree, entries, modified, random_name};
+
+/// A file in `%tmp` that is locked while it is being written. Dropping it removes it, published or not: what
+/// was linked elsewhere stays there.
+#[derive(Debug)]
+pub(super) struct Temp {
+    tree: Arc<Tree>,
+    pub(super) name: String,
+    /// Shared with the write in progress.
+    pub(super) file: Arc<File>,
+    /// Nothing is left to remove: it was renamed.
+    pub(super) gone: bool,
+}
+
+impl Temp {
+    /// Makes an empty one.
+    pub(super) fn create(tree: &Arc<Tree>) -> Result<Temp, Errno> {
+        let name = random_name()?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = openat(&tree.tmp, &name, flags, FILE_MODE)?;
+        let temp = Temp { tree: tree.clone(), name, file: Arc::new(file.into()), gone: false };
+        // Nobody sweeps a file so young, so nobody can be in the way.
+        flock(&temp.file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(temp)
+    }
+
+    /// Writes the last `chunks` of the data, then the footer, and makes the file durable.
+    pub(super) fn finish(
+        &self,
+        chunks: &[&[u8]],
+        data_bytes: u64,
+        footer: &mut Footer,
+    ) -> Result<(), Unfinished> {
+        write_end(&self.file, chunks, data_bytes, footer)?;
+        self.tree.sync(&self.file).map_err(|errno| Unfinished::NotSynced(errno.into()))
+    }
+}
+
+/// Writes the last chunks of a file and its footer, stamped with the present time.
+pub(super) fn write_end(
+    file: &File,
+    chunks: &[&[u8]],
+    data_bytes: u64,
+    footer: &mut Footer,
+) -> io::Result<()> {
+    // The time is that of the file system's clock, which needs no other source, and which the sweeper reads too.
+    footer.modified = modified(&fstat(file)?);
+    let footer = footer.encode(data_bytes);
+    // What was written through the ring has not moved the file's own position.
+    let last_bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+    let mut at = file;
+    at.seek(SeekFrom::Start(data_bytes - last_bytes))?;
+    let mut slices: Vec<_> = chunks.iter().copied().chain([&footer[..]]).map(IoSlice::new).collect();
+    write_all(file, &mut slices)
+}
+
+/// Why a file could not be finished. It is of no use then: after a failed sync the kernel may have dropped the
+/// data and report success the next time, so a file is never synced twice.
+#[derive(Debug)]
+pub(super) enum Unfinished {
+    NotWritten(io::Error),
+    NotSynced(io::Error),
+    /// What was to be written turned out not to be what the caller meant.
+    Refused(Error),
+}
+
+impl From<io::Error> for Unfinished {
+    fn from(error: io::Error) -> Unfinished {
+        Unfinished::NotWritten(error)
+    }
+}
+
+fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.gone {
+            // What stays behind is swept later. Unlinking an open file is quick: its blocks go with the last
+            // descriptor.
+            let _ = unlinkat(&self.tree.tmp, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// Removes from `%tmp` what was last changed longer ago than `age` and is not locked, and says how many.
+///
+/// What cannot be removed stays for the next time: a sweep is a convenience and fails nobody's start.
+pub(super) fn sweep(tree: &Arc<Tree>, age: Duration) -> io::Result<usize> {
+    // A file made now has the present time of the file system's own clock.
+    let now = modified(&fstat(&Temp::create(tree)?.file)?);
+    let mut swept = 0;
+    for entry in entries(&tree.tmp)? {
+        let (name, file_type) = entry?;
+        if !matches!(file_type, FileType::RegularFile | FileType::Directory) {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(leftover) = openat(&tree.tmp, name.as_slice(), flags, Mode::empty()) else { continue };
+        let Ok(stat) = fstat(&leftover) else { continue };
+        let old = now.duration_since(modified(&stat)).is_ok_and(|passed| passed >= age);
+        if !old || flock(&leftover, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        let removed = if file_type == FileType::Directory {
+            remove_directory(tree, &name)
+        } else {
+            unlinkat(&tree.tmp, name.as_slice(), AtFlags::empty()).map_err(io::Error::from)
+        };
+        swept += usize::from(removed.is_ok());
+    }
+    Ok(swept)
+}
+
+/// Removes a directory in `%tmp` with the files in it, among them those that are still being renamed into it.
+pub(super) fn remove_directory(tree: &Tree, name: &[u8]) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = openat(&tree.tmp, name, flags, Mode::empty())?;
+    loop {
+        for entry in entries(&directory)? {
+            match unlinkat(&directory, entry?.0.as_slice(), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match unlinkat(&tree.tmp, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! How the bytes of a put or a part get into a file, small ones in one closure and large ones through io_uring.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::attributes::Attributes;
+use crate::error::{ErrorKind, Result};
+use crate::object::ETag;
+use crate::payload::Payload;
+
+use super::blocking::Gate;
+use super::failure::Task;
+use super::footer::Footer;
+use super::publish::give_up_unless_first;
+use super::ring::RingFile;
+use super::temp::{Temp, Unfinished};
+use super::tree::{Tree, random_name};
+
+/// Payloads up to this size, in bytes, are written by the closure that makes and publishes the file: one trip
+/// to the blocking pool instead of two and a trip through the ring.
+const ONE_CLOSURE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Writes a whole file, data and footer, makes it durable, and hands it to `publish`, in the blocking pool.
+///
+/// Dropping the future before `publish` began leaves nothing; later, `publish` runs to its end all the same.
+pub(super) async fn write_file<T: Send + 'static>(
+    tree: &Arc<Tree>,
+    gate: &Gate,
+    task: &Task,
+    payload: Payload,
+    attributes: Attributes,
+    publish: impl FnOnce(Temp, ETag) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    // Moves into the one closure that gets as far as publishing.
+    let mut publish = Some(publish);
+    let mut first = true;
+    loop {
+        let (temp, tail) = begin(tree, gate, task, &payload).await?;
+        let (tree, closure_task, attributes) = (tree.clone(), task.clone(), attributes.clone());
+        let data_bytes = payload.len();
+        let given = publish.take().expect("comes back from every closure that did not publish");
+        let ended = gate
+            .run(move || {
+                let task = closure_task;
+                let finish = || -> Result<(Temp, ETag), Unfinished> {
+                    let temp = match temp {
+                        Some(temp) => temp,
+                        None => Temp::create(&tree).map_err(std::io::Error::from)?,
+                    };
+                    let mut footer = new_footer(attributes)?;
+                    let tail: Vec<&[u8]> = tail.iter().map(|chunk| &chunk[..]).collect();
+                    temp.finish(&tail, data_bytes, &mut footer)?;
+                    Ok((temp, footer.etag))
+                };
+                match finish() {
+                    Ok((temp, etag)) => Ended::Published(given(temp, etag)),
+                    Err(unfinished) => {
+                        Ended::Unfinished(give_up_unless_first(&task, unfinished, first), given)
+                    }
+                }
+            })
+            .await;
+        match ended {
+            Some(Ended::Published(result)) => return result,
+            Some(Ended::Unfinished(again, given)) => {
+                again?;
+                publish = Some(given);
+                first = false;
+            }
+            None => {
+                return Err(task.error(ErrorKind::Indeterminate, "the runtime ended before the write did"));
+            }
+        }
+    }
+}
+
+enum Ended<T, P> {
+    Published(Result<T>),
+    Unfinished(Result<()>, P),
+}
+
+/// Writes a large payload into a new file, or leaves a small one to the closure that comes next. Returns the
+/// file, if it was made, and the chunks that are not in it.
+async fn begin(
+    tree: &Arc<Tree>,
+    gate: &Gate,
+    task: &Task,
+    payload: &Payload,
+) -> Result<(Option<Temp>, Vec<Bytes>)> {
+    if payload.len() <= ONE_CLOSURE_BYTES_MAX {
+        return Ok((None, payload.chunks().to_vec()));
+    }
+    let tree = tree.clone();
+    let temp = gate
+        .run(move || Temp::create(&tree))
+        .await
+        .ok_or_else(|| task.error(ErrorKind::Unavailable, "the runtime is being shut down"))?
+        .map_err(|errno| task.failed("cannot make a temporary file", errno))?;
+    let written = async { RingFile::new(temp.file.clone())?.write_all(payload.chunks()).await };
+    written.await.map_err(|error| task.failed("cannot write the file", error))?;
+    Ok((Some(temp), Vec::new()))
+}
+
+/// A footer with a new tag. Its time is filled in when the file is finished.
+pub(super) fn new_footer(attributes: Attributes) -> std::io::Result<Footer> {
+    let etag = ETag::parse(&random_name()?).expect("hexadecimal digits make a tag");
+    Ok(Footer { etag, modified: std::time::UNIX_EPOCH, attributes, key: None })
+}
