@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::config::StorageConfig;
+use crate::config::{FsConfig, StorageConfig};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::storage::ObjectStorage;
 
@@ -16,6 +16,36 @@ type Open = dyn Fn() -> LocalBoxFuture<'static, Result<Rc<dyn ObjectStorage>>> +
 ///
 /// Stores are not `Send`; the factory is, and cheap to clone. The program makes one, gives a clone to each shard's
 /// thread, and each shard opens its store there, inside its runtime.
+///
+/// ```
+/// # #[cfg(feature = "fs")]
+/// # fn main() -> Result<(), object_storage::Error> {
+/// use object_storage::config::StorageConfig;
+///
+/// # let directory = tempfile::tempdir().expect("a directory");
+/// # let root = directory.path().join("objects");
+/// let factory = StorageConfig::fs(root).build()?.factory()?;
+/// let shards: Vec<_> = (0..2)
+///     .map(|_| {
+///         let factory = factory.clone();
+///         std::thread::spawn(move || {
+///             let runtime = compio::runtime::Runtime::new().expect("a runtime");
+///             runtime.block_on(async {
+///                 let store = factory.open().await?;
+///                 println!("{store:?}");
+///                 Ok::<(), object_storage::Error>(())
+///             })
+///         })
+///     })
+///     .collect();
+/// for shard in shards {
+///     shard.join().expect("no panic")?;
+/// }
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "fs"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone)]
 pub struct StorageFactory {
     open: Arc<Open>,
@@ -37,8 +67,8 @@ impl StorageFactory {
     ///
     /// # Errors
     ///
-    /// Those of the store: for a directory `Io`, `NoSpace`, `PermissionDenied` and `Unsupported` (a file system
-    /// that cannot keep the promises).
+    /// Those of the store: for a directory `Config` (it is none, or its file system cannot keep the promises),
+    /// `PermissionDenied`, `NoSpace`, `Io`.
     pub async fn open(&self) -> Result<Rc<dyn ObjectStorage>> {
         (self.open)().await
     }
@@ -61,9 +91,7 @@ impl StorageConfig {
     /// which crate makes the factory. Nothing falls back to another store.
     pub fn factory(&self) -> Result<StorageFactory> {
         match self {
-            StorageConfig::Fs(_) => {
-                Err(absent("this build has no fs store: switch on the feature `fs` of object-storage"))
-            }
+            StorageConfig::Fs(config) => fs_factory(config),
             StorageConfig::Memory => memory_factory(),
             StorageConfig::Object(_) => Err(absent(
                 "this crate speaks no network protocol: make the factory of an object store with \
@@ -75,6 +103,24 @@ impl StorageConfig {
 
 fn absent(message: &str) -> Error {
     Error::new(ErrorKind::Config, Operation::Open, message)
+}
+
+#[cfg(feature = "fs")]
+fn fs_factory(config: &FsConfig) -> Result<StorageFactory> {
+    let options = crate::FsOptions::default().with_durability(config.durability());
+    let root = config.root().to_owned();
+    Ok(StorageFactory::new(move || {
+        let root = root.clone();
+        Box::pin(async move {
+            let store: Rc<dyn ObjectStorage> = Rc::new(crate::CompioFsStorage::open(root, options).await?);
+            Ok(store)
+        })
+    }))
+}
+
+#[cfg(not(feature = "fs"))]
+fn fs_factory(_: &FsConfig) -> Result<StorageFactory> {
+    Err(absent("this build has no fs store: switch on the feature `fs` of object-storage"))
 }
 
 /// All stores of one factory are clones of one store, which share their objects.
@@ -138,6 +184,32 @@ mod tests {
         assert!(on_a_shard(&factory, false));
         let other = StorageConfig::memory().factory().expect("built in");
         assert!(!on_a_shard(&other, false));
+    }
+
+    #[cfg(not(feature = "fs"))]
+    #[test]
+    fn a_directory_is_not_silently_something_else_where_fs_was_not_built_in() {
+        let config = StorageConfig::fs("objects").build().expect("valid");
+        let error = config.factory().expect_err("not built in");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains("feature `fs`"), "{error}");
+    }
+
+    #[cfg(feature = "fs")]
+    #[test]
+    fn stores_of_one_fs_factory_see_the_same_directory() {
+        use crate::{Key, ObjectStorageExt};
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = StorageConfig::fs(directory.path().join("objects")).build().expect("valid");
+        let factory = config.factory().expect("built in");
+        compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+            let one = factory.open().await.expect("opened");
+            let two = factory.open().await.expect("opened");
+            let key = Key::parse("a/k").expect("valid");
+            one.put_bytes(&key, "v").await.expect("put");
+            assert_eq!(two.get_bytes(&key).await.expect("got"), "v");
+        });
     }
 
     #[test]
