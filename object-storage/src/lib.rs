@@ -3,9 +3,15 @@
 //! [`ObjectStorage`] is the contract, used everywhere as `Rc<dyn ObjectStorage>`: one store per shard, not
 //! `Send`, with owned buffers and outcomes that can be relied upon. This crate holds the words of the contract,
 //! the stores that need no network, and [`BufferedMultipartWriter`]; the crate `s3-backend` adds `S3Storage`.
+#![cfg_attr(
+    not(feature = "writer"),
+    allow(rustdoc::broken_intra_doc_links, reason = "a build without the writer has nothing to link to")
+)]
 
 mod attributes;
 mod body;
+#[cfg(feature = "writer")]
+mod buffered_multipart_writer;
 mod capabilities;
 pub mod config;
 mod error;
@@ -27,6 +33,8 @@ mod storage;
 
 pub use attributes::{Attributes, ContentHeader, InvalidAttribute};
 pub use body::Body;
+#[cfg(feature = "writer")]
+pub use buffered_multipart_writer::{BufferedMultipartWriter, BufferedMultipartWriterOptions};
 pub use capabilities::Capabilities;
 pub use config::StorageConfig;
 pub use error::{Answer, Error, ErrorKind, Operation, Result};
