@@ -22,6 +22,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use object_storage::Payload;
 use url::Url;
 
+use super::resolve::Resolver;
 use super::{Cause, Chunks, Reach, ReadFailure, Response, SendFailure, StageLimits, Transport};
 use crate::clock;
 use crate::protocol::request::{ResponseHead, SignedRequest};
@@ -47,7 +48,7 @@ impl CyperTransport {
         let builder =
             cyper::Client::builder().use_rustls(tls).redirect(cyper::redirect::Policy::none()).referer(false);
         let builder = match proxy {
-            None => builder.no_proxy(),
+            None => builder.no_proxy().custom_resolver(Resolver),
             Some(proxy) => builder.proxy(cyper::proxy::Proxy::all(proxy.as_str())?),
         };
         Ok(CyperTransport { client: builder.build()?, user_agent })

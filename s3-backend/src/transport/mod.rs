@@ -1,6 +1,7 @@
 //! The seam to the network: one signed request goes out, an answer comes in, or a report how far it got.
 
 mod cyper;
+mod resolve;
 mod tls;
 
 use std::fmt;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use object_storage::limits::KEY_BYTES_MAX;
 use object_storage::{
     Capabilities, Error, ErrorKind, Key, ListOptions, ObjectMeta, ObjectStorage, ObjectStorageExt, Payload,
     PutOutcome, Result,
@@ -39,6 +40,7 @@ impl Debug for Promise {
 pub struct Subject {
     storage: Rc<dyn ObjectStorage>,
     dialect: Dialect,
+    key_bytes_max: usize,
     /// Dropped after the test, such as the directory that the store lives in.
     kept: Vec<Box<dyn Any>>,
 }
@@ -47,13 +49,20 @@ impl Subject {
     /// A store that keeps the contract to the letter.
     #[must_use]
     pub fn new(storage: Rc<dyn ObjectStorage>) -> Subject {
-        Subject { storage, dialect: Dialect::LETTER, kept: Vec::new() }
+        Subject { storage, dialect: Dialect::LETTER, key_bytes_max: KEY_BYTES_MAX, kept: Vec::new() }
     }
 
     /// The same store, with what is known of the server behind it.
     #[must_use]
     pub fn with_dialect(mut self, dialect: Dialect) -> Subject {
         self.dialect = dialect;
+        self
+    }
+
+    /// The same store, which puts that many bytes before every key, so that keys must be shorter.
+    #[must_use]
+    pub fn under_prefix_of(mut self, bytes: usize) -> Subject {
+        self.key_bytes_max = KEY_BYTES_MAX - bytes;
         self
     }
 
@@ -180,6 +189,11 @@ impl Context {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.subject.dialect
+    }
+
+    /// The longest key that fits the store, in bytes.
+    pub(super) fn key_bytes_max(&self) -> usize {
+        self.subject.key_bytes_max
     }
 
     /// The beginning of every key of this promise; ends with `/`.

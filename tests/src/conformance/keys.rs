@@ -1,7 +1,6 @@
 //! Keys are strings: each comes back as it was given, and two that differ are two objects.
 
 use futures_util::future::join_all;
-use object_storage::limits::KEY_BYTES_MAX;
 use object_storage::{CopyOptions, ErrorKind, Key, ObjectStorageExt, PutMode, Result};
 
 use super::context::{Context, Kept, refusal};
@@ -15,8 +14,9 @@ async fn round_trip(ctx: &Context, name: &str) -> Kept {
     assert_eq!(ctx.get(name).await?, name);
     let head = store.head_meta(&key).await?;
     assert_eq!((&head.key, head.etag.as_ref()), (&key, Some(&etag)));
+    // Names that begin with this one may be under way beside it.
     let listed = store.list_all(key.as_str()).await?;
-    assert_eq!(listed.iter().map(|meta| &meta.key).collect::<Vec<_>>(), [&key], "listed by itself as prefix");
+    assert_eq!(listed.iter().filter(|meta| meta.key == key).count(), 1, "listed once, by itself as prefix");
 
     // As the source of a copy the key travels in a header, as the object of an upload in a query.
     let copy = Key::parse(&format!("{}copies/{}", ctx.prefix(), etag.as_str())).expect("plain");
@@ -149,7 +149,7 @@ pub(super) async fn foreign_scripts_are_kept(ctx: &Context) -> Kept {
 }
 
 pub(super) async fn the_longest_keys_are_kept(ctx: &Context) -> Kept {
-    let room = KEY_BYTES_MAX - ctx.prefix().len();
+    let room = ctx.key_bytes_max() - ctx.prefix().len();
     let one_segment = "x".repeat(room);
     let many_segments: String =
         (0..room).map(|at| if at % 2 == 1 && at + 1 < room { '/' } else { 'y' }).collect();

@@ -1,0 +1,61 @@
+//! [`Resolver`]: names to addresses, on the blocking pool of the runtime; `*.localhost` without asking anybody.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use compio::net::ToSocketAddrsAsync;
+use futures_util::stream::{Stream, iter};
+use http::Uri;
+
+/// What cyper asks for addresses.
+#[derive(Debug)]
+pub(crate) struct Resolver;
+
+/// The most addresses of one name that are tried: S3 answers with eight.
+const ADDRESSES_MAX: usize = 16;
+
+impl cyper::resolve::Resolve for Resolver {
+    type Err = cyper::Error;
+
+    async fn resolve(&self, uri: &Uri) -> Result<impl Stream<Item = IpAddr> + '_, cyper::Error> {
+        let host = uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let addresses = match known(host) {
+            Some(addresses) => addresses,
+            None => {
+                // The port is put in by who connects.
+                let found = (host, 0).to_socket_addrs_async().await.map_err(cyper::Error::System)?;
+                found.take(ADDRESSES_MAX).map(|address| address.ip()).collect()
+            }
+        };
+        Ok(iter(addresses))
+    }
+}
+
+/// The addresses that need no lookup: literal ones, and the names below `localhost`, which mean this machine
+/// ([RFC 6761, section 6.3](https://www.rfc-editor.org/rfc/rfc6761#section-6.3)) although not every system resolves
+/// them. A store on this machine can so be addressed in virtual-host style.
+fn known(host: &str) -> Option<Vec<IpAddr>> {
+    if let Ok(address) = host.parse() {
+        return Some(vec![address]);
+    }
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    (name == "localhost" || name.ends_with(".localhost"))
+        .then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_below_localhost_are_this_machine_and_nothing_that_looks_like_it_is() {
+        let v4 = Some(IpAddr::from(Ipv4Addr::LOCALHOST));
+        for name in ["localhost", "bucket.localhost", "a.b.LOCALHOST", "bucket.localhost."] {
+            assert_eq!(known(name).and_then(|found| found.first().copied()), v4, "{name}");
+        }
+        for name in ["notlocalhost", "localhost.example", "bucket-localhost", ""] {
+            assert_eq!(known(name), None, "{name}");
+        }
+        assert_eq!(known("::1"), Some(vec![Ipv6Addr::LOCALHOST.into()]));
+    }
+}

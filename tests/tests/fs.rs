@@ -1,0 +1,12 @@
+//! The file system store keeps the contract, durably as by default.
+
+use std::rc::Rc;
+
+use object_storage::{CompioFsStorage, FsOptions};
+use tests::conformance::Subject;
+
+tests::conformance!(fs, || async {
+    let root = tempfile::tempdir().expect("a directory of its own");
+    let store = CompioFsStorage::open(root.path(), FsOptions::default()).await.expect("a store");
+    Subject::new(Rc::new(store)).keeping(root)
+});

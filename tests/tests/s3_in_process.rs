@@ -1,0 +1,46 @@
+//! `S3Storage` keeps the contract, on the wire, before the server that `spike` brings along: in both styles of
+//! address, and under a prefix.
+
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use object_storage::config::{ObjectConfigBuilder, UrlStyle};
+use object_storage::{ObjectStorage, StorageConfig};
+use spike::server::{Server, ServerOptions};
+use tests::conformance::{Dialect, Quirk, Subject};
+
+static SERVER: LazyLock<Server> = LazyLock::new(|| {
+    let options = ServerOptions { domain: Some("localhost".to_owned()), ..ServerOptions::default() };
+    Server::start(options).expect("a server inside the process")
+});
+
+/// The server's own ways, which are AWS's.
+const AWS: Dialect = Dialect {
+    name: "in-process S3",
+    quirks: &[(Quirk::CompleteAgainSucceeds, "AWS answers a repeated completion as it answered the first")],
+};
+
+async fn subject(with: impl FnOnce(ObjectConfigBuilder) -> ObjectConfigBuilder) -> Subject {
+    let keys = ServerOptions::default();
+    let config = StorageConfig::object("bucket")
+        .region(&keys.region)
+        .access_key_id(keys.access_key_id.as_str())
+        .secret_access_key(keys.secret_access_key.as_str())
+        .conditional_copy(true)
+        .conditional_delete(true)
+        .ordered_list(true);
+    let config = with(config).build().expect("a configuration that works");
+    let storage = s3_backend::factory(&config).expect("a factory").open().await.expect("a store");
+    Subject::new(storage as Rc<dyn ObjectStorage>).with_dialect(AWS)
+}
+
+tests::conformance!(path_style, || subject(|config| config.endpoint(SERVER.endpoint())));
+
+tests::conformance!(virtual_host_style_under_a_prefix, || async {
+    const PREFIX: &str = "a prefix/with%2Fé";
+    let subject = subject(|config| {
+        let endpoint = format!("http://localhost:{}", SERVER.port());
+        config.endpoint(endpoint).url_style(UrlStyle::VirtualHost).prefix(PREFIX)
+    });
+    subject.await.under_prefix_of(PREFIX.len() + "/".len())
+});
