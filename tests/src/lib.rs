@@ -4,3 +4,4 @@
 //! [`mod@conformance`]. A store is put to the test with one line, see [`conformance!`].
 
 pub mod conformance;
+pub mod seaweedfs;
