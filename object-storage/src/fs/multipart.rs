@@ -149,9 +149,11 @@ pub(super) fn create(tree: &Arc<Tree>, key: &Key, attributes: Attributes) -> Res
     let failed = |error: io::Error| task.failed("cannot make the upload", error);
     let id = random_name().map_err(|errno| failed(errno.into()))?;
     mkdirat(&tree.tmp, &id, DIRECTORY_MODE).map_err(|errno| failed(errno.into()))?;
-    let describe = || -> io::Result<()> {
+    let describe = || -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(&tree.tmp, &id, flags, Mode::empty())?;
+        // Against sweepers, until it is in its place.
+        flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let description = File::from(openat(&directory, DESCRIPTION, flags, FILE_MODE)?);
         let mut footer = new_footer(attributes)?;
@@ -159,9 +161,9 @@ pub(super) fn create(tree: &Arc<Tree>, key: &Key, attributes: Attributes) -> Res
         write_end(&description, &[], 0, &mut footer)?;
         tree.sync(&description)?;
         tree.sync(&directory)?;
-        Ok(())
+        Ok(directory)
     };
-    let described = describe().map_err(failed).and_then(|()| {
+    let described = describe().map_err(failed).and_then(|_locked| {
         renameat(&tree.tmp, &id, &tree.uploads, &id)
             .map_err(|errno| task.publish_failed("cannot rename the upload into place", errno))
     });

@@ -128,6 +128,10 @@ pub(super) fn meaning_of(name: &[u8]) -> Meaning {
 /// Whether a segment that was put together from `beginning`, the names of the `%c` directories above, and a
 /// last piece would be written in just these pieces.
 pub(super) fn is_written_so(beginning: &[String], last: &str) -> bool {
+    if beginning.is_empty() && last.len() * 3 <= PIECE_BYTES_MAX {
+        // Too short to be cut, however much of it is escaped.
+        return true;
+    }
     let mut pieces = Vec::new();
     let segment = beginning.concat() + last;
     let file = push_segment(&segment, &mut pieces);
@@ -173,6 +177,10 @@ fn push_char(char: char, name: &mut String) {
 
 /// The segment whose name this is, if we would have written it so.
 fn segment_of(name: &str) -> Option<String> {
+    if !name.contains('%') {
+        // As nearly all are; the long way below comes to the same.
+        return (!name.is_empty() && name != LOST_AND_FOUND).then(|| name.to_owned());
+    }
     let mut segment = String::with_capacity(name.len());
     let mut rest = name;
     while let Some(at) = rest.find('%') {

@@ -496,37 +496,47 @@ async fn a_put_that_is_dropped_at_any_moment_leaves_all_or_nothing() {
     assert_ne!(store.head_meta(&key).await.expect("head").etag, Some(old));
 }
 
+/// A small file system of its own.
+struct TinyDisk(TempDir);
+
+impl TinyDisk {
+    fn mount() -> Option<TinyDisk> {
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(directory.path());
+        mount.output().is_ok_and(|output| output.status.success()).then_some(TinyDisk(directory))
+    }
+}
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
 #[compio::test]
 async fn a_full_disk_is_told_and_leaves_nothing() {
-    let directory = TempDir::new().expect("a temporary directory");
-    let mount = |arguments: &[&str]| {
-        let ran =
-            std::process::Command::new(arguments[0]).args(&arguments[1..]).arg(directory.path()).output();
-        ran.is_ok_and(|output| output.status.success())
-    };
-    if !mount(&["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs"]) {
+    let Some(disk) = TinyDisk::mount() else {
         println!("skipped: mounting a small tmpfs needs root");
         return;
-    }
-    {
-        let store = open(directory.path()).await;
-        for bytes in [60 * KIB, 2 * MIB] {
-            let mut put = Ok(());
-            for number in 0..40 {
-                put = store.put_bytes(&key(&format!("{bytes}/{number}")), pattern(bytes)).await.map(drop);
-                if put.is_err() {
-                    break;
-                }
+    };
+    let directory = &disk.0;
+    let store = open(directory.path()).await;
+    for bytes in [60 * KIB, 2 * MIB] {
+        let mut put = Ok(());
+        for number in 0..40 {
+            put = store.put_bytes(&key(&format!("{bytes}/{number}")), pattern(bytes)).await.map(drop);
+            if put.is_err() {
+                break;
             }
-            assert_eq!(kind(put), ErrorKind::NoSpace);
-            assert!(temporary_files(directory.path()).is_empty());
-            let kept = store.list_all("").await.expect("list");
-            assert!(kept.iter().all(|meta| meta.etag.is_some()));
-            let keys: Vec<_> = kept.into_iter().map(|meta| meta.key).collect();
-            assert!(store.delete_many(&keys).await.expect("tried").iter().all(Result::is_ok));
         }
+        assert_eq!(kind(put), ErrorKind::NoSpace);
+        assert!(temporary_files(directory.path()).is_empty());
+        let kept = store.list_all("").await.expect("list");
+        assert!(kept.iter().all(|meta| meta.etag.is_some()));
+        let keys: Vec<_> = kept.into_iter().map(|meta| meta.key).collect();
+        assert!(store.delete_many(&keys).await.expect("tried").iter().all(Result::is_ok));
     }
-    assert!(mount(&["umount"]), "the store holds nothing open");
 }
 
 const PART: u64 = 5 * MIB;
