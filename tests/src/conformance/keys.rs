@@ -16,7 +16,8 @@ async fn round_trip(ctx: &Context, name: &str) -> Kept {
     let head = store.head_meta(&key).await?;
     assert_eq!((&head.key, head.etag.as_ref()), (&key, Some(&etag)));
     let listed = store.list_all(key.as_str()).await?;
-    assert_eq!(listed.iter().map(|meta| &meta.key).collect::<Vec<_>>(), [&key], "listed by itself as prefix");
+    let same = listed.iter().filter(|meta| meta.key == key).count();
+    assert_eq!(same, 1, "listed with itself as prefix, among those that begin with it: {listed:?}");
 
     // As the source of a copy the key travels in a header, as the object of an upload in a query.
     let copy = Key::parse(&format!("{}copies/{}", ctx.prefix(), etag.as_str())).expect("plain");
