@@ -41,14 +41,15 @@ impl Key {
         }
     }
 
-    /// Admits any key that S3 can hold: 1 to 1,024 bytes of UTF-8 without control characters.
+    /// Admits any key that S3 can hold: 1 to 1,024 bytes of UTF-8.
     ///
-    /// For keys that somebody else chose: leading, trailing and doubled slashes, `.` and `..` segments.
-    /// Listings return such keys as they are.
+    /// For keys that somebody else chose: leading, trailing and doubled slashes, `.` and `..` segments, control
+    /// characters. Listings return such keys as they are. Those with control characters can be read and deleted
+    /// where they exist; no store here writes one.
     ///
     /// # Errors
     ///
-    /// [`InvalidKey`] when even S3 would not hold it, or XML 1.0 (in which S3 answers) cannot.
+    /// [`InvalidKey`] when even S3 would not hold it: [`KeyRule::Empty`] or [`KeyRule::TooLong`].
     pub fn verbatim(text: &str) -> Result<Key, InvalidKey> {
         check_any(text)?;
         Ok(Key(text.into()))
@@ -73,14 +74,12 @@ impl Key {
     }
 }
 
-/// What S3 itself, or the XML in which it answers, cannot take.
+/// What S3 itself cannot take.
 fn check_any(text: &str) -> Result<(), InvalidKey> {
     let rule = if text.is_empty() {
         KeyRule::Empty
     } else if text.len() > KEY_BYTES_MAX {
         KeyRule::TooLong
-    } else if text.chars().any(|c| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}')) {
-        KeyRule::ControlCharacter
     } else {
         return Ok(());
     };
@@ -89,6 +88,10 @@ fn check_any(text: &str) -> Result<(), InvalidKey> {
 
 /// What would mean something else as a path or inside a URL.
 fn check_everyday(text: &str) -> Option<KeyRule> {
+    // U+FFFE and U+FFFF are no control characters, but as little fit for the XML in which S3 speaks.
+    if text.chars().any(|c| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}')) {
+        return Some(KeyRule::ControlCharacter);
+    }
     if text.starts_with('/') {
         return Some(KeyRule::LeadingSlash);
     }
@@ -252,7 +255,9 @@ mod tests {
             assert!(key.is_verbatim());
             assert_eq!(key.as_str(), text);
         }
-        assert!(Key::verbatim("a\0b").is_err());
+        assert_eq!(Key::verbatim("a\0b").map(|key| key.broken_rule()), Ok(Some(KeyRule::ControlCharacter)));
+        assert!(Key::verbatim("").is_err());
+        assert!(Key::verbatim(&"k".repeat(1025)).is_err());
         assert!(!Key::verbatim("a/b").expect("plain").is_verbatim());
     }
 }

@@ -133,7 +133,7 @@ impl ObjectStorage for InMemoryStorage {
         options: MultipartOptions,
     ) -> LocalBoxFuture<'a, Result<Rc<dyn MultipartUpload>>> {
         Box::pin(async move {
-            let upload_id = self.state().create_upload(key, options, now());
+            let upload_id = self.state().create_upload(key, options, now())?;
             self.resume_multipart_upload(key, &upload_id)
         })
     }

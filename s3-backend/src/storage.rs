@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use object_storage::limits::{DELETE_KEYS_MAX, PUT_BYTES_MAX};
 use object_storage::{
     Answer, Body, Capabilities, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
-    HeadOptions, HeadOutcome, Key, ListOptions, ListPage, ListUploadsOptions, LocalBoxFuture,
+    HeadOptions, HeadOutcome, Key, KeyRule, ListOptions, ListPage, ListUploadsOptions, LocalBoxFuture,
     MultipartOptions, MultipartUpload, ObjectStorage, Operation, PageToken, Payload, PutMode, PutOptions,
     PutOutcome, Result, UploadId, UploadsPage,
 };
@@ -133,11 +133,14 @@ impl S3Storage {
             if results.contains_key(key) {
                 continue;
             }
-            let fits = self.driver.place.full(Operation::DeleteObjects, key).map(|_| ());
-            if fits.is_ok() {
+            let mut result = self.driver.place.full(Operation::DeleteObjects, key).map(|_| ());
+            if result.is_ok() && key.broken_rule() == Some(KeyRule::ControlCharacter) {
+                // The body of DeleteObjects is XML, which cannot hold it: it goes by itself.
+                result = self.driver.run(&DeleteObject { key, options: DeleteOptions::default() }).await;
+            } else if result.is_ok() {
                 asked.push(key.clone());
             }
-            results.insert(key, fits);
+            results.insert(key, result);
         }
         for batch in asked.chunks(DELETE_KEYS_MAX) {
             match self.driver.run(&DeleteObjects { keys: batch, shape: &self.shape }).await {

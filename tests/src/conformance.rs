@@ -189,6 +189,7 @@ macro_rules! promises {
                 encoded_and_decoded_are_two_keys,
                 a_key_only_s3_can_hold_is_kept_or_refused,
                 a_dot_segment_is_kept_or_refused_and_never_resolved,
+                a_key_with_control_characters_is_never_written,
             }
             attributes {
                 a_put_keeps_headers_and_metadata,

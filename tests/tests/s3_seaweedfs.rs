@@ -40,10 +40,12 @@ struct Tls {
 }
 
 static TLS: LazyLock<Option<Tls>> = LazyLock::new(|| {
-    let server = SeaweedFs::start(&Options::default().with_tls().with_domain("localhost"))?;
+    let server = SeaweedFs::start(&Options::default().with_tls().with_domain("s3.localhost"))?;
     server.create_bucket("conformance");
     let mut ca_file = NamedTempFile::new().expect("a file for the authority");
-    ca_file.write_all(server.ca_pem().expect("it serves https").as_bytes()).expect("the authority is written");
+    ca_file
+        .write_all(server.ca_pem().expect("it serves https").as_bytes())
+        .expect("the authority is written");
     Some(Tls { server, ca_file })
 });
 

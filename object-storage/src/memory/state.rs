@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::attributes::Attributes;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::key::Key;
+use crate::key::{Key, KeyRule};
 use crate::limits::PUT_BYTES_MAX;
 use crate::listing::{Listing, check_page_size, foreign_token};
 use crate::object::{ETag, GetOutcome, HeadOutcome, ObjectMeta, PutOutcome};
@@ -59,6 +59,16 @@ pub(super) struct Failure<'a> {
 impl Failure<'_> {
     pub(super) fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         Error::new(kind, self.operation, message).with_key(self.key)
+    }
+
+    /// Somebody else may have stored such a key; no store here does.
+    fn check_written_key(&self) -> Result<()> {
+        match self.key.broken_rule() {
+            Some(rule @ KeyRule::ControlCharacter) => {
+                Err(self.error(ErrorKind::InvalidInput, format!("the key is not written: {rule}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_size(&self, len: u64) -> Result<()> {
@@ -137,6 +147,7 @@ impl State {
         now: SystemTime,
     ) -> Result<PutOutcome> {
         let failure = Failure { operation: Operation::PutObject, key };
+        failure.check_written_key()?;
         failure.check_size(payload.len())?;
         self.check_mode(&options.mode, failure)?;
         Ok(self.store(key, payload, options.attributes, now))
@@ -192,10 +203,12 @@ impl State {
         options: CopyOptions,
         now: SystemTime,
     ) -> Result<PutOutcome> {
+        let on_target = Failure { operation: Operation::CopyObject, key: to };
+        on_target.check_written_key()?;
         let on_source = ReadConditions { if_match: options.source_if_match, if_none_match: None };
         let source = self.read(from, &on_source, Operation::CopyObject)?;
         Failure { operation: Operation::CopyObject, key: from }.check_size(source.payload.len())?;
-        self.check_mode(&options.mode, Failure { operation: Operation::CopyObject, key: to })?;
+        self.check_mode(&options.mode, on_target)?;
         let payload = source.payload.clone();
         let attributes = options.attributes.unwrap_or_else(|| source.attributes.clone());
         Ok(self.store(to, payload, attributes, now))
@@ -206,10 +219,11 @@ impl State {
         key: &Key,
         options: MultipartOptions,
         now: SystemTime,
-    ) -> UploadId {
+    ) -> Result<UploadId> {
+        Failure { operation: Operation::CreateMultipartUpload, key }.check_written_key()?;
         let upload_id = UploadId::new(&self.new_name());
         self.uploads.insert(upload_id.clone(), Upload::new(key.clone(), options.attributes, now));
-        upload_id
+        Ok(upload_id)
     }
 
     /// Uploads by key, then by id. A token is the id, 32 digits, and then the key of the last one shown.

@@ -88,6 +88,17 @@ pub enum Quirk {
     TakesAnyPageToken,
     /// Completing an upload again after it was completed succeeds again.
     CompleteAgainSucceeds,
+    /// A part that was replaced stays: it is listed beside the new one, and can be completed with.
+    KeepsReplacedParts,
+    /// Uploads are listed in no order, and pages leave some out.
+    UploadPagesLoseEntries,
+    /// A backslash in a key is taken for a slash.
+    BackslashIsSlash,
+    /// A key is a path: a slash at its end makes it a folder without bytes, one at its beginning is lost, and two
+    /// are one.
+    EmptySegmentsAreLost,
+    /// A segment of a key of more than 255 bytes is refused.
+    LongSegmentsAreRefused,
     /// An object replaced or deleted while it is read cuts its readers off: they get an error, never a mixture.
     OverwriteCutsReaders,
 }
@@ -117,6 +128,12 @@ impl Dialect {
             ),
             (Quirk::ContentionIsSlow, "a 16-way create takes 2.5 s"),
             (Quirk::TakesAnyPageToken, "decodes the token as the key to go on after"),
+            (Quirk::CompleteAgainSucceeds, "answers a repeated completion as the first"),
+            (Quirk::KeepsReplacedParts, "keeps every part it was ever sent until completion"),
+            (Quirk::UploadPagesLoseEntries, "sorts uploads by a hash and goes on after a key"),
+            (Quirk::BackslashIsSlash, "its filer speaks in paths"),
+            (Quirk::EmptySegmentsAreLost, "its filer speaks in paths"),
+            (Quirk::LongSegmentsAreRefused, "its filer speaks in paths, and answers KeyTooLongError"),
         ],
     };
 

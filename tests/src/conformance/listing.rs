@@ -68,10 +68,12 @@ pub(super) async fn a_prefix_is_a_plain_string(ctx: &Context) -> Kept {
 pub(super) async fn a_prefix_may_hold_any_character(ctx: &Context) -> Kept {
     let prefixes =
         ["a b", "a+b", "50%", "%2F", "é", "😀", "q=1&r=2", "what?", "#1", "<x>", "it's", "\"", "a\\"];
-    for prefix in prefixes {
+    let takes = |prefix: &&str| !(prefix.contains('\\') && ctx.dialect().has(Quirk::BackslashIsSlash));
+    let prefixes: Vec<&str> = prefixes.into_iter().filter(takes).collect();
+    for prefix in &prefixes {
         ctx.put(&format!("{prefix}/x"), "").await?;
     }
-    for prefix in prefixes {
+    for prefix in &prefixes {
         let name = format!("{prefix}/x");
         assert_eq!(ctx.list(ctx.listing(prefix)).await?.0, [name], "under {prefix:?}");
         let rolled_up = ctx.list(ctx.listing(prefix).with_delimiter("/")).await?;

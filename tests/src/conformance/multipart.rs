@@ -110,8 +110,13 @@ pub(super) async fn a_part_sent_again_replaces_the_first(ctx: &Context) -> Kept 
     let upload = begin(ctx, "a").await?;
     upload.upload_part(number(1), "first".into()).await?;
     let second = upload.upload_part(number(1), "second!".into()).await?;
-    let listed = list_parts(&*upload).await?;
-    assert_eq!(listed, std::slice::from_ref(&second));
+    match list_parts(&*upload).await {
+        // Two parts of one number are no answer to build upon.
+        Err(error) if ctx.dialect().has(Quirk::KeepsReplacedParts) => {
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+        }
+        listed => assert_eq!(listed?, std::slice::from_ref(&second)),
+    }
     upload.complete(&[second], plain()).await?;
     assert_eq!(ctx.get("a").await?, "second!");
     Ok(())
@@ -221,7 +226,8 @@ pub(super) async fn uploads_are_listed_in_pages(ctx: &Context) -> Kept {
     let mut expected: Vec<_> =
         begun.iter().map(|upload| (upload.key().clone(), upload.upload_id().clone())).collect();
     expected.sort();
-    for page_size in [1, 2, 1000] {
+    let in_pages = !ctx.dialect().has(Quirk::UploadPagesLoseEntries);
+    for page_size in [1, 2, 1000].into_iter().filter(|size| in_pages || *size == 1000) {
         let options = ListUploadsOptions::prefix(ctx.prefix()).with_page_size(page_size);
         let mut found = Vec::new();
         let mut next = None;
@@ -340,8 +346,12 @@ pub(super) async fn completing_with_a_part_replaced_since_is_refused(ctx: &Conte
     let old = upload.upload_part(number(1), "old".into()).await?;
     let new = upload.upload_part(number(1), "new".into()).await?;
     assert_ne!(old.etag, new.etag);
+    let old_tag = old.etag.clone();
     let foreign = Part::new(number(1), foreign_tag(), 3);
     for wrong in [old, foreign] {
+        if wrong.etag == old_tag && ctx.dialect().has(Quirk::KeepsReplacedParts) {
+            continue;
+        }
         assert_refused(upload.complete(&[wrong], plain()).await, ErrorKind::InvalidInput);
     }
     still_pending(ctx, &*upload, new).await

@@ -38,7 +38,7 @@ impl Action for CopyObject<'_> {
         let source = place.full(Self::OPERATION, self.from)?;
         let source = format!("/{}/{}", encode_path(place.address.bucket()), encode_path(source.as_str()));
         let request = place
-            .object(Self::OPERATION, self.to, Method::Put)?
+            .written(Self::OPERATION, self.to, Method::Put)?
             .header("x-amz-copy-source", source)
             .header_if(
                 "x-amz-copy-source-if-match",

@@ -29,7 +29,7 @@ impl Action for CreateMultipartUpload<'_> {
     }
 
     fn request(&self, place: &Place) -> Result<Request> {
-        let request = place.object(Self::OPERATION, self.key, Method::Post)?.query("uploads", "");
+        let request = place.written(Self::OPERATION, self.key, Method::Post)?.query("uploads", "");
         Ok(attribute_headers(request, &self.options.attributes))
     }
 

@@ -2,8 +2,8 @@
 
 use super::list_objects_v2::check_page_size;
 use super::{
-    Action, AnswerBody, Condition, Effect, Encoding, Error, ErrorKind, Key, Operation, Place, Refusal,
-    Request, ResponseHead, Result, is_truncated, list_time, root,
+    Action, AnswerBody, Condition, Effect, Error, ErrorKind, Key, Operation, Place, Refusal, Request,
+    ResponseHead, Result, is_truncated, list_time, root,
 };
 use crate::protocol::request::Method;
 use object_storage::limits::LIST_PAGE_MAX;
@@ -14,9 +14,11 @@ pub(crate) struct ListMultipartUploads<'a> {
     pub(crate) page: Option<&'a PageToken>,
 }
 
-/// Between key and upload id in a page token: no key holds a newline.
+/// Between key and upload id in a page token. The last one counts: ids hold no newline.
 const SEPARATOR: char = '\n';
 
+// Keys are not asked for in encoded form: SeaweedFS says that it encodes them and does not, and nothing could tell
+// `a+b` from `a b` then. Uploads are begun with keys that XML can carry.
 impl Action for ListMultipartUploads<'_> {
     type Output = UploadsPage;
     const OPERATION: Operation = Operation::ListMultipartUploads;
@@ -33,14 +35,13 @@ impl Action for ListMultipartUploads<'_> {
         check_page_size(Self::OPERATION, self.options.page_size)?;
         let markers = match self.page {
             None => None,
-            Some(token) => Some(token.as_str().split_once(SEPARATOR).ok_or_else(|| {
+            Some(token) => Some(token.as_str().rsplit_once(SEPARATOR).ok_or_else(|| {
                 Error::new(ErrorKind::InvalidInput, Self::OPERATION, "the page token is not of this listing")
             })?),
         };
         let request = place.bucket(Self::OPERATION, Method::Get)?;
         Ok(request
             .query("uploads", "")
-            .query("encoding-type", "url")
             .query("prefix", format!("{}{}", place.prefix, self.options.prefix))
             .query("max-uploads", self.options.page_size.unwrap_or(LIST_PAGE_MAX).to_string())
             .query_if("key-marker", markers.map(|(key, _)| key))
@@ -53,12 +54,10 @@ impl Action for ListMultipartUploads<'_> {
 
     fn read(&self, place: &Place, head: &ResponseHead, body: &[u8]) -> Result<UploadsPage, Refusal> {
         let root = root(head, body, "ListMultipartUploadsResult", Condition::Other)?;
-        let encoding = Encoding::of(&root);
         let violation = |message: &str| Refusal::violation(head, message);
         let mut uploads = Vec::new();
         for entry in root.children_named("Upload") {
-            let full = entry.text_of("Key").and_then(|text| encoding.decode(text));
-            let key = full.as_deref().and_then(|full| place.own(full));
+            let key = entry.text_of("Key").and_then(|full| place.own(full));
             let id = entry.text_of("UploadId").map(str::trim).filter(|id| !id.is_empty());
             let (Some(key), Some(id)) = (key, id) else {
                 return Err(violation("an upload without key or id"));
@@ -68,18 +67,16 @@ impl Action for ListMultipartUploads<'_> {
             }
             uploads.push(UploadInfo::new(key, UploadId::new(id), list_time(entry.text_of("Initiated"))));
         }
-        let next = if is_truncated(&root) {
-            let key = root
-                .text_of("NextKeyMarker")
-                .and_then(|text| encoding.decode(text))
-                .filter(|key| !key.is_empty());
-            let id = root.text_of("NextUploadIdMarker").unwrap_or_default();
-            let Some(key) = key else {
-                return Err(violation("more is to come and the answer does not say how to ask"));
-            };
-            Some(PageToken::new(format!("{key}{SEPARATOR}{id}")))
-        } else {
-            None
+        let marker = |name: &str| root.text_of(name).filter(|text| !text.is_empty());
+        // Where the answer leaves the key out (SeaweedFS names the id only), the last entry is where to go on.
+        let last = root.children_named("Upload").last().and_then(|entry| entry.text_of("Key"));
+        let next = match (is_truncated(&root), marker("NextKeyMarker").or(last)) {
+            (false, _) => None,
+            (true, Some(key)) => {
+                let id = marker("NextUploadIdMarker").unwrap_or_default();
+                Some(PageToken::new(format!("{key}{SEPARATOR}{id}")))
+            }
+            (true, None) => return Err(violation("more is to come and the answer does not say how to ask")),
         };
         Ok(UploadsPage::new(uploads, next))
     }

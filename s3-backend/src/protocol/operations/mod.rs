@@ -31,14 +31,14 @@ pub(crate) use put_object::PutObject;
 pub(crate) use upload_part::UploadPart;
 
 use object_storage::limits::KEY_BYTES_MAX;
-use object_storage::{Attributes, Error, ErrorKind, Key, Operation, PutMode, PutOutcome, Result};
+use object_storage::{Attributes, Error, ErrorKind, Key, KeyRule, Operation, PutMode, PutOutcome, Result};
 use percent_encoding::percent_decode_str;
 
 use super::address::Address;
 use super::error::{Condition, Refusal};
 use super::exchange::Effect;
 use super::header;
-use super::request::{Request, ResponseHead};
+use super::request::{Method, Request, ResponseHead};
 use super::xml::{self, Element};
 
 /// One S3 action as a value: everything that is to be asked, and how the answer is read.
@@ -116,8 +116,18 @@ impl Place {
         Key::verbatim(full.strip_prefix(&self.prefix)?).ok()
     }
 
+    /// A request that writes the object under `key`. Refuses control characters: such a key breaks every tool
+    /// that meets it in a list.
+    fn written(&self, operation: Operation, key: &Key, method: Method) -> Result<Request> {
+        if key.broken_rule() == Some(KeyRule::ControlCharacter) {
+            let message = format!("{key:?} is not written: {}", KeyRule::ControlCharacter);
+            return Err(Error::new(ErrorKind::InvalidInput, operation, message).with_key(key));
+        }
+        self.object(operation, key, method)
+    }
+
     /// A request for the object under `key`.
-    fn object(&self, operation: Operation, key: &Key, method: super::request::Method) -> Result<Request> {
+    fn object(&self, operation: Operation, key: &Key, method: Method) -> Result<Request> {
         let full = self.full(operation, key)?;
         let url = self.address.object_url(&full).map_err(|problem| {
             Error::new(ErrorKind::Unsupported, operation, problem.to_string())
@@ -128,7 +138,7 @@ impl Place {
     }
 
     /// A request for the bucket itself.
-    fn bucket(&self, operation: Operation, method: super::request::Method) -> Result<Request> {
+    fn bucket(&self, operation: Operation, method: Method) -> Result<Request> {
         let url = self
             .address
             .bucket_url()

@@ -30,7 +30,7 @@ impl Action for PutObject<'_> {
     }
 
     fn request(&self, place: &Place) -> Result<Request> {
-        let request = place.object(Self::OPERATION, self.key, Method::Put)?.payload(self.payload.clone());
+        let request = place.written(Self::OPERATION, self.key, Method::Put)?.payload(self.payload.clone());
         Ok(attribute_headers(conditions(request, &self.options.mode), &self.options.attributes))
     }
 
