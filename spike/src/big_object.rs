@@ -142,8 +142,7 @@ async fn there_and_back(
 /// Writes the object. Returns the number of writes.
 async fn up(task: &BigObject, target: &Target, key: &Key, progress: &Progress) -> Result<u64, Trouble> {
     progress.begin(format_args!("up"));
-    let options = BufferedMultipartWriterOptions::default()
-        .with_part_size(target.store.capabilities().multipart_part_size);
+    let options = BufferedMultipartWriterOptions::default();
     let mut writer = BufferedMultipartWriter::new(Rc::clone(&target.store), key.clone(), options)?;
     let mut noise = Noise::new(task.seed);
     let mut writes = 0;

@@ -52,45 +52,55 @@ fn obey(command: Command) -> Exit {
             }
         }
         Command::Serve(options) => return serve::serve(&options),
-        command => return on_a_runtime(command, &host, &table),
+        Command::Run { store, scenarios, json, limit, keys_are_paths } => {
+            return speaking_to_stores(async |interrupt: &Interrupt| {
+                let id = stopwatch::run_id();
+                match store.store(&id).await {
+                    Ok(store) => {
+                        let run = Run { id, store, scenarios, json, limit, keys_are_paths };
+                        run::run(&run, &host, interrupt).await
+                    }
+                    Err(usage) => complain(&usage),
+                }
+            });
+        }
+        Command::BigObject { store, bytes, seed, memory_bytes_max } => {
+            return speaking_to_stores(async |interrupt: &Interrupt| {
+                let run = stopwatch::run_id();
+                match store.store(&run).await {
+                    Ok(store) => {
+                        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+                        let task = BigObject { run, store, bytes, seed, memory_bytes_max };
+                        big_object::big_object(&task, &table, interrupt).await
+                    }
+                    Err(usage) => complain(&usage),
+                }
+            });
+        }
+        Command::Credentials { store, json } => {
+            return on_a_runtime(async {
+                match store.config().await {
+                    Ok(config) => explain::explain(&config, json, &host, &table).await,
+                    Err(usage) => complain(&usage),
+                }
+            });
+        }
     }
     Exit::Passed
 }
 
-/// The commands that speak to stores.
-fn on_a_runtime(command: Command, host: &Host, table: &Table) -> Exit {
+/// Runs a command that makes something in a store, and must be told when it is to remove it early.
+fn speaking_to_stores(work: impl AsyncFnOnce(&Interrupt) -> Exit) -> Exit {
     // Before the runtime, which starts threads.
-    let interrupt = match Interrupt::watch() {
-        Ok(interrupt) => interrupt,
-        Err(error) => return complain(&format!("signals cannot be watched: {error}")),
-    };
-    let runtime = match compio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return complain(&format!("no compio runtime, which needs io_uring or epoll: {error}")),
-    };
-    runtime.block_on(async {
-        let id = stopwatch::run_id();
-        match command {
-            Command::Run { store, scenarios, json, limit, keys_are_paths } => match store.store(&id).await {
-                Ok(store) => {
-                    let run = Run { id, store, scenarios, json, limit, keys_are_paths };
-                    run::run(&run, host, &interrupt).await
-                }
-                Err(usage) => complain(&usage),
-            },
-            Command::BigObject { store, bytes, seed, memory_bytes_max } => match store.store(&id).await {
-                Ok(store) => {
-                    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-                    let task = BigObject { run: id, store, bytes, seed, memory_bytes_max };
-                    big_object::big_object(&task, table, &interrupt).await
-                }
-                Err(usage) => complain(&usage),
-            },
-            Command::Credentials { store, json } => match store.config().await {
-                Ok(config) => explain::explain(&config, json, host, table).await,
-                Err(usage) => complain(&usage),
-            },
-            Command::Serve(_) | Command::List | Command::Help | Command::Version => Exit::Passed,
-        }
-    })
+    match Interrupt::watch() {
+        Ok(interrupt) => on_a_runtime(work(&interrupt)),
+        Err(error) => complain(&format!("signals cannot be watched: {error}")),
+    }
+}
+
+fn on_a_runtime(work: impl Future<Output = Exit>) -> Exit {
+    match compio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => complain(&format!("no compio runtime, which needs io_uring or epoll: {error}")),
+    }
 }

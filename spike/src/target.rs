@@ -1,5 +1,6 @@
 //! [`Target`]: a store to try, what is known of it, and how to leave it as it was found.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -33,6 +34,8 @@ pub(crate) struct Target {
     /// What every key of this run begins with. Ends with `/`.
     prefix: String,
     key_bytes_max: usize,
+    /// Whether the bucket that was to be made was there already.
+    bucket_of_others: Cell<bool>,
     ours: Ours,
 }
 
@@ -98,6 +101,7 @@ impl Target {
             server: None,
             prefix: format!("spike-{run}/"),
             key_bytes_max: KEY_BYTES_MAX - added,
+            bucket_of_others: Cell::new(false),
             ours: Ours::Prefix,
         })
     }
@@ -115,7 +119,11 @@ impl Target {
     /// this process dies and its clean-up with it, that remains. Returns a warning where the store does not do so.
     pub(crate) async fn create_bucket(&self) -> Result<Option<String>, Error> {
         let Ours::Bucket(bucket) = &self.ours else { return Ok(None) };
-        bucket.create_bucket().await?;
+        if let Err(error) = bucket.create_bucket().await {
+            // As good as impossible, with such a name; but what may be somebody else's is never emptied.
+            self.bucket_of_others.set(error.kind() == ErrorKind::AlreadyExists);
+            return Err(error);
+        }
         Ok(bucket.expire_bucket_after(1).await.err().map(|error| {
             format!("the store takes no lifecycle rule, so nothing removes the bucket if this process is killed: {error}")
         }))
@@ -143,6 +151,7 @@ impl Target {
     pub(crate) async fn clean_up(&self, progress: &Progress) -> Result<(), String> {
         let (prefix, bucket) = match &self.ours {
             Ours::Everything { .. } => return Ok(()),
+            Ours::Bucket(_) if self.bucket_of_others.get() => return Ok(()),
             Ours::Prefix => (self.prefix.as_str(), None),
             Ours::Bucket(bucket) => ("", Some(bucket)),
         };
