@@ -1,4 +1,5 @@
 //! What the README shows is compiled, run, and does what it says.
+#![expect(clippy::disallowed_methods, reason = "a test: it may block")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
