@@ -7,7 +7,7 @@
 
 #![cfg_attr(
     not(feature = "cyper"),
-    expect(dead_code, reason = "without a transport nobody asks the protocol")
+    expect(dead_code, unused_imports, reason = "without a transport nobody asks the protocol")
 )]
 
 mod protocol;

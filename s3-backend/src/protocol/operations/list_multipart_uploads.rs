@@ -68,7 +68,7 @@ impl Action for ListMultipartUploads<'_> {
             }
             uploads.push(UploadInfo::new(key, UploadId::new(id), list_time(entry.text_of("Initiated"))));
         }
-        let next = if is_truncated(&root) {
+        let next = if is_truncated(&root, "NextKeyMarker") {
             let key = root
                 .text_of("NextKeyMarker")
                 .and_then(|text| encoding.decode(text))
@@ -77,7 +77,14 @@ impl Action for ListMultipartUploads<'_> {
             let Some(key) = key else {
                 return Err(violation("more is to come and the answer does not say how to ask"));
             };
-            Some(PageToken::new(format!("{key}{SEPARATOR}{id}")))
+            if key.contains(SEPARATOR) {
+                return Err(violation("a marker that is no key"));
+            }
+            let next = PageToken::new(format!("{key}{SEPARATOR}{id}"));
+            if self.page == Some(&next) {
+                return Err(violation("the next page is the same page again"));
+            }
+            Some(next)
         } else {
             None
         };
