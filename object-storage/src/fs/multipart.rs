@@ -373,7 +373,7 @@ fn abort(tree: &Tree, task: &Task, key: &Key, id: &UploadId) -> Result<()> {
         opened => opened.map_err(|errno| task.failed("cannot open the upload", errno))?,
     };
     if !lock(tree, task, &directory, id)? {
-        return Ok(());
+        return tree.sync(&tree.uploads).map_err(in_doubt);
     }
     match describe(task, &directory) {
         // An upload to another key: the one that was meant does not exist.
