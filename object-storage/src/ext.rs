@@ -21,6 +21,11 @@ use crate::storage::{ListPage, ObjectStorage, PageToken, UploadInfo};
 /// from S3 takes 10 to 30 ms.
 pub const COALESCE_GAP_BYTES: u64 = MIB;
 
+/// Ranges are not joined into one request of more than this, in bytes, because it is held in memory whole.
+///
+/// At 16 MiB the gap is a sixteenth of what is transferred. A single longer range is fetched as it is.
+pub const COALESCED_BYTES_MAX: u64 = 16 * MIB;
+
 /// The short forms. Implemented for every [`ObjectStorage`]; errors are those of the method each one calls.
 #[expect(async_fn_in_trait, reason = "stores are not Send, so their futures need not be")]
 pub trait ObjectStorageExt: ObjectStorage {
@@ -55,20 +60,35 @@ pub trait ObjectStorageExt: ObjectStorage {
     }
 
     /// Several ranges of one version of the object, in the order asked. Ranges closer together than
-    /// [`COALESCE_GAP_BYTES`] share a request; requests are made one after the other.
+    /// [`COALESCE_GAP_BYTES`] share a request of at most [`COALESCED_BYTES_MAX`]; requests are made one after the
+    /// other. Besides the answer, one request's bytes are held in memory.
     ///
-    /// When the object is replaced in between, the answer is `PreconditionFailed`, never a mixture.
+    /// When the object is replaced in between, the answer is `PreconditionFailed`, never a mixture; `Protocol` when
+    /// the store names no tag by which a mixture could be ruled out.
     async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let spans = coalesce(ranges, COALESCE_GAP_BYTES, COALESCED_BYTES_MAX);
         let mut version: Option<ETag> = None;
-        let mut fetched: Vec<(Range<u64>, Bytes)> = Vec::new();
-        for span in coalesce(ranges, COALESCE_GAP_BYTES) {
+        let mut answer: Vec<Option<Bytes>> = vec![None; ranges.len()];
+        for span in &spans {
             let mut options = GetOptions::default().with_range(span.clone());
             options.conditions.if_match = version.clone();
             let got = self.get(key, options).await?;
             version = version.or(got.meta.etag);
-            fetched.push((span, got.body.bytes().await?));
+            if version.is_none() && spans.len() > 1 {
+                let message = "the store names no tag, so several requests may meet several versions";
+                return Err(Error::new(ErrorKind::Protocol, Operation::GetObject, message).with_key(key));
+            }
+            let bytes = got.body.bytes().await?;
+            for (range, slot) in ranges.iter().zip(&mut answer).filter(|(_, slot)| slot.is_none()) {
+                *slot = cut(span, &bytes, range);
+            }
         }
-        Ok(ranges.iter().map(|range| cut(&fetched, range)).collect())
+        let whole = |bytes: Option<Bytes>| bytes.expect("every range that is not empty lies within a span");
+        Ok(ranges
+            .iter()
+            .zip(answer)
+            .map(|(range, bytes)| if range.is_empty() { Bytes::new() } else { whole(bytes) })
+            .collect())
     }
 
     /// Size, tag and time of an object. See [`head`](ObjectStorage::head).
@@ -183,35 +203,37 @@ fn stuck(operation: Operation) -> Error {
     Error::new(ErrorKind::Protocol, operation, "the store names the page it was asked for as the next one")
 }
 
-/// The spans to fetch: sorted, apart by more than `gap` bytes, covering every non-empty range.
-fn coalesce(ranges: &[Range<u64>], gap: u64) -> Vec<Range<u64>> {
+/// The spans to fetch: in order, covering every non-empty range. Ranges apart by at most `gap` bytes share one,
+/// unless it would grow beyond `bytes_max`.
+fn coalesce(ranges: &[Range<u64>], gap: u64, bytes_max: u64) -> Vec<Range<u64>> {
     let mut sorted: Vec<_> = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();
     sorted.sort_by_key(|range| range.start);
     let mut spans: Vec<Range<u64>> = Vec::new();
     for range in sorted {
         match spans.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(gap) => last.end = last.end.max(range.end),
+            Some(last) if range.end <= last.end => {}
+            Some(last)
+                if range.start <= last.end.saturating_add(gap) && range.end - last.start <= bytes_max =>
+            {
+                last.end = range.end;
+            }
             _ => spans.push(range),
         }
     }
     spans
 }
 
-/// The bytes of `range` out of the span that covers it.
+/// The bytes of `range` out of `bytes`, those of `span`, if it lies within.
 ///
 /// They share memory with the span when that wastes little, and are copied out of it when the range is small:
 /// a kept slice must not hold a whole span in memory.
-fn cut(fetched: &[(Range<u64>, Bytes)], range: &Range<u64>) -> Bytes {
-    if range.is_empty() {
-        return Bytes::new();
+fn cut(span: &Range<u64>, bytes: &Bytes, range: &Range<u64>) -> Option<Bytes> {
+    if range.is_empty() || range.start < span.start || span.end < range.end {
+        return None;
     }
-    let (span, bytes) = fetched
-        .iter()
-        .find(|(span, _)| span.start <= range.start && range.end <= span.end)
-        .expect("every range that is not empty lies within a span");
     let offset = |at: u64| usize::try_from(at - span.start).expect("an offset within memory fits usize");
     let slice = bytes.slice(offset(range.start)..offset(range.end));
-    if slice.len() * 2 >= bytes.len() { slice } else { BytesMut::from(&slice[..]).freeze() }
+    Some(if slice.len() * 2 >= bytes.len() { slice } else { BytesMut::from(&slice[..]).freeze() })
 }
 
 #[cfg(test)]
@@ -222,25 +244,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_range_lies_within_one_span_and_spans_lie_apart(
+        fn every_range_comes_out_of_a_span_and_spans_stay_within_their_bound(
             ranges in prop::collection::vec((0u64..1000, 0u64..100), 0..20),
             gap in 0u64..50,
+            bytes_max in 1u64..300,
         ) {
             let ranges: Vec<_> = ranges.iter().map(|(start, len)| *start..start + len).collect();
-            let spans = coalesce(&ranges, gap);
-            prop_assert!(spans.windows(2).all(|pair| pair[0].end + gap < pair[1].start));
-            for range in ranges.iter().filter(|range| !range.is_empty()) {
-                let within = |span: &Range<u64>| span.start <= range.start && range.end <= span.end;
-                prop_assert_eq!(spans.iter().filter(|span| within(span)).count(), 1);
+            let spans = coalesce(&ranges, gap, bytes_max);
+            for span in &spans {
+                prop_assert!(span.end - span.start <= bytes_max || ranges.contains(span), "{span:?}");
             }
-            let fetched: Vec<_> = spans
-                .iter()
-                .map(|span| (span.clone(), span.clone().map(|at| (at % 251) as u8).collect::<Bytes>()))
-                .collect();
-            for range in &ranges {
-                let expected: Bytes = range.clone().map(|at| (at % 251) as u8).collect();
-                prop_assert_eq!(cut(&fetched, range), expected);
+            for pair in spans.windows(2) {
+                let apart = pair[0].end + gap < pair[1].start;
+                prop_assert!(apart || pair[1].end - pair[0].start > bytes_max, "{pair:?}");
+            }
+            let content = |range: &Range<u64>| range.clone().map(|at| (at % 251) as u8).collect::<Bytes>();
+            for range in ranges.iter().filter(|range| !range.is_empty()) {
+                let found = spans.iter().find_map(|span| cut(span, &content(span), range));
+                prop_assert_eq!(found, Some(content(range)));
             }
         }
+    }
+
+    #[test]
+    fn a_byte_here_and_there_does_not_fetch_everything_in_between_at_once() {
+        let ranges: Vec<_> = (0..1000).map(|at| at * MIB..at * MIB + 1).collect();
+        let spans = coalesce(&ranges, COALESCE_GAP_BYTES, COALESCED_BYTES_MAX);
+        assert!(spans.iter().all(|span| span.end - span.start <= COALESCED_BYTES_MAX), "{spans:?}");
     }
 }

@@ -38,7 +38,7 @@ pub use buffered_multipart_writer::{BufferedMultipartWriter, BufferedMultipartWr
 pub use capabilities::Capabilities;
 pub use config::StorageConfig;
 pub use error::{Answer, Error, ErrorKind, Operation, Result};
-pub use ext::{COALESCE_GAP_BYTES, Lister, ObjectStorageExt};
+pub use ext::{COALESCE_GAP_BYTES, COALESCED_BYTES_MAX, Lister, ObjectStorageExt};
 pub use factory::StorageFactory;
 #[cfg(feature = "fs")]
 pub use fs::{CompioFsStorage, Durability, FsOptions};
