@@ -57,6 +57,12 @@ impl Driver {
             match exchange.step() {
                 Step::Attempt => {
                     let ended = Box::pin(self.attempt(action, &request, started + time_max)).await;
+                    let ended = match ended {
+                        Ended::Done((output, body)) if exchange.is_in_doubt() => {
+                            Ended::Done((action.doubt(output), body))
+                        }
+                        ended => ended,
+                    };
                     exchange.ended(ended, clock::now().duration_since(started), fastrand::f64());
                 }
                 Step::Wait(pause) => compio::time::sleep(pause).await,

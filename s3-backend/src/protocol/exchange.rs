@@ -110,6 +110,11 @@ impl<T> Exchange<T> {
         }
     }
 
+    /// Whether an earlier attempt of this write can have been applied.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.maybe
+    }
+
     /// How the attempt ended. `elapsed` has passed since the first one began; `jitter` lies within 0 and 1.
     pub(crate) fn ended(&mut self, ended: Ended<T>, elapsed: Duration, jitter: f64) {
         self.state = match ended {

@@ -485,6 +485,18 @@ fn a_batch_is_judged_key_by_key_and_a_key_that_nobody_asked_for_spoils_it() {
 }
 
 #[test]
+fn a_batch_repeated_after_a_lost_answer_does_not_deny_what_the_first_one_may_have_done() {
+    let body = "<DeleteResult><Error><Key>a</Key><Code>AccessDenied</Code></Error></DeleteResult>";
+    run(async {
+        let lost = vec![Act::ReadAll, Act::Close];
+        let server = Server::new(vec![lost, answer(Answer::new(200).body(body))]);
+        let results = store(&server).await.delete_many(&[key("a")]).await.expect("tried");
+        let error = results[0].as_ref().expect_err("denied the second time");
+        assert_eq!(kind_of(error, Some(&server)), ErrorKind::Indeterminate);
+    });
+}
+
+#[test]
 fn a_store_that_ignores_the_condition_of_a_read_is_found_out() {
     run(async {
         let other = Answer::new(200).header("etag", "\"other\"").body(BYTES);

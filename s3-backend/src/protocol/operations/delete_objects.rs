@@ -79,6 +79,15 @@ impl Action for DeleteObjects<'_> {
             .map(|key| said.remove(key).unwrap_or_else(|| Err(unmentioned(head, key))))
             .collect())
     }
+
+    fn doubt(&self, output: Vec<Result<()>>) -> Vec<Result<()>> {
+        let message = "an earlier attempt may have deleted the key, or do so later";
+        let unknown = |key: &Key, error: Error| {
+            Error::new(ErrorKind::Indeterminate, Self::OPERATION, message).with_key(key).with_source(error)
+        };
+        let of_each = self.keys.iter().zip(output);
+        of_each.map(|(key, result)| result.map_err(|error| unknown(key, error))).collect()
+    }
 }
 
 /// What S3 says of one key. Whether it was done is known: S3 answers for each key by itself.
@@ -123,6 +132,16 @@ mod tests {
         assert!(results[0].is_ok());
         assert_eq!(results[1].as_ref().expect_err("denied").kind(), ErrorKind::PermissionDenied);
         assert_eq!(results[2].as_ref().expect_err("not mentioned").kind(), ErrorKind::Indeterminate);
+    }
+
+    #[test]
+    fn a_refusal_of_one_key_does_not_deny_an_earlier_attempt() {
+        let keys = [key("a&b"), key("x")];
+        let shape = shape();
+        let denied = Error::new(ErrorKind::PermissionDenied, Operation::DeleteObjects, "no");
+        let results = DeleteObjects { keys: &keys, shape: &shape }.doubt(vec![Ok(()), Err(denied)]);
+        assert!(results[0].is_ok());
+        assert!(results[1].as_ref().expect_err("unknown").is_indeterminate());
     }
 
     #[test]

@@ -71,6 +71,12 @@ pub(crate) trait Action {
     /// Reads an answer with a status of success. `body` is empty unless [`Action::body`] asks for it.
     fn read(&self, place: &Place, head: &ResponseHead, body: &[u8]) -> Result<Self::Output, Refusal>;
 
+    /// A good answer to a later attempt, when an earlier one may have been carried out: takes back what it says was
+    /// not done, because that is true of the later attempt only.
+    fn doubt(&self, output: Self::Output) -> Self::Output {
+        output
+    }
+
     /// A refusal that is as good as success (what was to be deleted is not there).
     fn excuse(&self, refusal: Refusal) -> Result<Self::Output, Refusal> {
         Err(refusal)
