@@ -112,7 +112,7 @@ pub trait ObjectStorageExt: ObjectStorage {
 
     /// A listing whose pages are pulled as they are needed.
     fn list(&self, options: ListOptions) -> Lister<'_, Self> {
-        Lister { storage: self, options, next: Next::First, held: VecDeque::new() }
+        Lister { storage: self, options, next: Next::First, held: VecDeque::new(), last: None }
     }
 
     /// Every object whose key begins with `prefix`, in memory: for listings known to be small.
@@ -151,6 +151,8 @@ pub struct Lister<'a, S: ObjectStorage + ?Sized> {
     options: ListOptions,
     next: Next,
     held: VecDeque<ObjectMeta>,
+    /// The last key seen, in a store that promises to list in order.
+    last: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -165,7 +167,9 @@ impl<S: ObjectStorage + ?Sized> Lister<'_, S> {
     ///
     /// # Errors
     ///
-    /// Those of [`list_page`](ObjectStorage::list_page), and `Protocol` when the store names the same page again.
+    /// Those of [`list_page`](ObjectStorage::list_page), and `Protocol` when the store names the same page again, or
+    /// breaks the order it promises ([`Capabilities::ordered_list`](crate::Capabilities)): such a listing may leave
+    /// keys out, or never end.
     pub async fn next_page(&mut self) -> Result<Option<ListPage>> {
         let token = match &self.next {
             Next::First => None,
@@ -173,6 +177,14 @@ impl<S: ObjectStorage + ?Sized> Lister<'_, S> {
             Next::Over => return Ok(None),
         };
         let page = self.storage.list_page(&self.options, token).await?;
+        if self.storage.capabilities().ordered_list {
+            let keys = self.last.iter().chain(page.objects.iter().map(|object| &object.key));
+            if !keys.is_sorted_by(|before, after| before < after) {
+                let message = "the listing is not in order of its keys";
+                return Err(Error::new(ErrorKind::Protocol, Operation::ListObjects, message));
+            }
+            self.last = page.objects.last().map(|object| object.key.clone()).or(self.last.take());
+        }
         self.next = match &page.next {
             None => Next::Over,
             // A store that hands out the page it was just asked for would keep a caller here for ever.

@@ -85,8 +85,11 @@ pub(crate) async fn run(run: &Run, host: &Host, interrupt: &Interrupt) -> Exit {
         }
     };
     progress.clear();
+    let mut left_behind = false;
     for target in &targets {
-        results.warnings.extend(target.clean_up(&progress).await.err());
+        let problem = target.clean_up(&progress).await.err();
+        left_behind |= problem.is_some();
+        results.warnings.extend(problem);
     }
     progress.clear();
     let ended = match ended {
@@ -115,7 +118,7 @@ pub(crate) async fn run(run: &Run, host: &Host, interrupt: &Interrupt) -> Exit {
     }
     match summary {
         _ if interrupted => Exit::Interrupted,
-        Summary { failed: 0, .. } => Exit::Passed,
+        Summary { failed: 0, .. } if !left_behind => Exit::Passed,
         _ => Exit::Failed,
     }
 }

@@ -89,6 +89,7 @@ fn kind_of(cause: &io::Error) -> ErrorKind {
         // Another file system is mounted inside the tree; nothing can be renamed into it.
         Errno::XDEV => ErrorKind::Config,
         // Out of descriptors or memory: later there may be some.
+        Errno::TIMEDOUT => ErrorKind::Timeout,
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => ErrorKind::Unavailable,
         _ => ErrorKind::Io,
     }

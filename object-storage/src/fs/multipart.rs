@@ -34,7 +34,9 @@ use super::footer::Footer;
 use super::list::{check_page_size, foreign_token};
 use super::publish::store;
 use super::temp::{Temp, Unfinished, remove_directory, write_end};
-use super::tree::{DIRECTORY_MODE, FILE_MODE, Tree, entries, is_random_name, random_name, regular_bytes};
+use super::tree::{
+    DIRECTORY_MODE, FILE_MODE, Tree, entries, is_random_name, lock_exclusive, random_name, regular_bytes,
+};
 use super::write::{new_footer, write_file};
 use super::{CompioFsStorage, shut_down};
 
@@ -247,7 +249,7 @@ fn publish_part(
 /// Waits for the lock of an upload. Says whether the upload is still there.
 fn lock(tree: &Tree, task: &Task, directory: &OwnedFd, id: &UploadId) -> Result<bool> {
     let locked = || -> Result<bool, Errno> {
-        rustix::io::retry_on_intr(|| flock(directory, FlockOperation::LockExclusive))?;
+        lock_exclusive(directory)?;
         let ours = fstat(directory)?;
         match statat(&tree.uploads, id.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(there) => Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)),

@@ -136,8 +136,33 @@ impl Tree {
         let name = format!("{:02x}", crc32(key.as_bytes()) % LOCKS);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.locks, name, flags, FILE_MODE)?;
-        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+        lock_exclusive(&file)?;
         Ok(Locked(file))
+    }
+}
+
+/// The longest wait for a lock. Who holds one of a key needs it for a rename; half a minute means that he was
+/// stopped, or that his disk hangs.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often a lock is tried for: at first as often as a rename takes, later as seldom as costs nothing.
+const LOCK_PAUSES: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(10));
+
+/// Waits for a lock, on a thread that may block, but not for ever: `TIMEDOUT` when somebody keeps it.
+#[expect(clippy::disallowed_methods, reason = "called on the blocking pool only; flock itself has no limit")]
+pub(super) fn lock_exclusive(fd: impl AsFd) -> Result<(), Errno> {
+    let (mut pause, pause_max) = LOCK_PAUSES;
+    let mut waited = Duration::ZERO;
+    loop {
+        match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if waited >= LOCK_WAIT_MAX => return Err(Errno::TIMEDOUT),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                std::thread::sleep(pause);
+                waited += pause;
+                pause = (pause * 2).min(pause_max);
+            }
+            ended => return ended,
+        }
     }
 }
 

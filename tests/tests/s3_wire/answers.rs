@@ -456,7 +456,7 @@ fn a_batch_is_judged_key_by_key_and_a_key_that_nobody_asked_for_spoils_it() {
         (
             "both deleted and failed",
             [all.clone(), failed("c", "AccessDenied")].concat(),
-            [None, None, None, Some(ErrorKind::PermissionDenied)],
+            [None, None, None, Some(ErrorKind::Indeterminate)],
         ),
         ("gone already", [all.clone(), failed("c", "NoSuchKey")].concat(), [None; 4]),
         ("another key", [all.clone(), deleted("x")].concat(), [Some(ErrorKind::Indeterminate); 4]),

@@ -66,17 +66,24 @@ impl Action for DeleteObjects<'_> {
             let Some(key) = key.filter(|key| self.keys.contains(key)) else {
                 return Err(Refusal::violation(head, "the answer names a key that was not asked for"));
             };
-            let result = result.map_err(|entry| failed(head, entry).with_key(&key));
-            // One failure among several mentions counts.
-            let failed_before = said.get(&key).is_some_and(Result::is_err);
-            if !failed_before {
-                said.insert(key, result);
+            let mut result = result.map_err(|entry| failed(head, entry).with_key(&key));
+            // An answer that says one thing and the other says nothing.
+            if said.get(&key).is_some_and(|before| before.is_ok() != result.is_ok()) {
+                result = Err(doubtful(head, &key, "the answer contradicts itself"));
+            }
+            // Of two failures the first stays: the second may be our own word for a contradiction.
+            match said.get(&key) {
+                Some(Err(before)) if before.is_indeterminate() => {}
+                _ => drop(said.insert(key, result)),
             }
         }
         Ok(self
             .keys
             .iter()
-            .map(|key| said.remove(key).unwrap_or_else(|| Err(unmentioned(head, key))))
+            .map(|key| {
+                said.remove(key)
+                    .unwrap_or_else(|| Err(doubtful(head, key, "the answer does not mention the key")))
+            })
             .collect())
     }
 
@@ -100,9 +107,9 @@ fn failed(head: &ResponseHead, entry: &Element) -> Error {
     Error::new(kind, Operation::DeleteObjects, refusal.message).with_answer(refusal.answer)
 }
 
-fn unmentioned(head: &ResponseHead, key: &Key) -> Error {
+fn doubtful(head: &ResponseHead, key: &Key, message: &str) -> Error {
     let request_id = header::text(&head.headers, "x-amz-request-id").unwrap_or_default();
-    Error::new(ErrorKind::Indeterminate, Operation::DeleteObjects, "the answer does not mention the key")
+    Error::new(ErrorKind::Indeterminate, Operation::DeleteObjects, message)
         .with_key(key)
         .with_answer(Answer::new(head.status, "", request_id))
 }
