@@ -374,7 +374,7 @@ credentials: none found
   profile       skipped  profile \"default\" (implied) has no credentials; read /home/u/.aws/config, /home/u/.aws/credentials (missing)
   container     skipped  AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set
   web-identity  skipped  AWS_WEB_IDENTITY_TOKEN_FILE is not set
-  imds          skipped  not supported by this version
+  imds          skipped  this program has no HTTP for credentials, so the service is not asked
 region: eu-west-1, from profile \"default\"
 warning: /home/u/.aws/config:3: section ignored: in the config file a profile is [profile name]";
     assert_eq!(resolve(&default_chain(), &host).unwrap_err().to_string(), expected);
