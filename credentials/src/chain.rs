@@ -312,7 +312,7 @@ impl CredentialsChainBuilder {
         providers.push(Arc::new(ProfileProvider { name: self.profile_name.clone() }));
         providers.push(Arc::new(ContainerProvider));
         providers.push(Arc::new(WebIdentityProvider));
-        providers.push(Arc::new(ImdsProvider));
+        providers.push(Arc::new(ImdsProvider::new(self.profile_name.clone(), profiles)));
         let links = providers
             .into_iter()
             .map(|provider| {

@@ -8,8 +8,9 @@
 //! 3. **env**: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`
 //! 4. **profile**: the one named by `AWS_PROFILE`, else `default`, of `~/.aws/config` and
 //!    `~/.aws/credentials`
-//! 5. **container**, **web-identity**, **imds**: recognised, and refused with an error where they are
-//!    configured; this version does not fetch keys from them
+//! 5. **container**: ECS and EKS Pod Identity, by `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `_FULL_URI`
+//! 6. **web-identity**: recognised, and refused with an error where it is configured
+//! 7. **imds**: the role of the EC2 instance, by the second version of its metadata service
 //!
 //! A source that is configured but fails ends the chain with an error; only "not configured" goes on.
 //! So a typing mistake never ends with somebody else's identity. [`CredentialsChain::explain`] tells
@@ -57,8 +58,10 @@ pub use credentials::{
 pub use endpoint::{Endpoint, Service};
 pub use explain::{Explain, RegionReport, SourceReport, Status, UsedReport};
 pub use host::{
-    Clock, Environment, FileContent, Files, FixedClock, Host, HostBuilder, MemoryEnvironment, MemoryFiles,
-    SystemClock, SystemEnvironment, SystemFiles,
+    Clock, Command, Dns, Environment, FileContent, Files, FixedClock, FixedRandom, Host, HostBuilder,
+    HttpError, HttpErrorKind, HttpPhase, HttpSend, MemoryEnvironment, MemoryFiles, ProcessError,
+    ProcessErrorKind, ProcessOutput, Processes, ProxyUse, Random, SendOptions, SystemClock,
+    SystemEnvironment, SystemFiles, SystemRandom,
 };
 pub use provider::{
     ProvideCredentials, ProviderError, ProviderErrorKind, Resolved, Retry, SkipReason, SourceName,

@@ -1,10 +1,13 @@
 //! The sources that come with the crate, one file each, in the order in which they are asked.
 
+mod attempts;
 mod container;
 mod environment;
 mod imds;
 mod inline;
+mod key_document;
 mod profile;
+mod target;
 mod web_identity;
 
 pub use inline::Inline;

@@ -201,7 +201,7 @@ fn a_named_file_may_be_absent_but_not_broken() {
     assert!(absent.warnings().iter().any(|text| text.contains("/etc/c")), "{absent}");
 
     let broken = |path: &str, variables: &[(&str, &str)]| {
-        let mut files = MemoryFiles::default();
+        let files = MemoryFiles::default();
         files.insert(path, FileContent::new(b"[default]\nregion = \xff\n".to_vec()));
         let home = [("HOME", "/home/u")];
         let environment: MemoryEnvironment = home.iter().chain(variables).copied().collect();
@@ -229,7 +229,7 @@ fn a_file_without_end_is_refused() {
 #[test]
 fn keys_that_others_can_read_are_warned_about() {
     let explain = |mode| {
-        let mut files = MemoryFiles::default();
+        let files = MemoryFiles::default();
         let text = format!("[default]\n{FILE_KEYS}");
         files.insert(CREDENTIALS, FileContent::new(text.into_bytes()).with_unix_mode(mode));
         let environment: MemoryEnvironment = [("HOME", "/home/u")].into_iter().collect();
@@ -374,7 +374,7 @@ credentials: none found
   profile       skipped  profile \"default\" (implied) has no credentials; read /home/u/.aws/config, /home/u/.aws/credentials (missing)
   container     skipped  AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set
   web-identity  skipped  AWS_WEB_IDENTITY_TOKEN_FILE is not set
-  imds          skipped  not supported by this version
+  imds          skipped  this program has no HTTP for credentials, so the service is not asked
 region: eu-west-1, from profile \"default\"
 warning: /home/u/.aws/config:3: section ignored: in the config file a profile is [profile name]";
     assert_eq!(resolve(&default_chain(), &host).unwrap_err().to_string(), expected);
