@@ -1,6 +1,7 @@
 //! The door to everything ambient: variables, files and the time come in here and nowhere else.
 
 mod memory;
+mod spawn;
 mod system;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use zeroize::Zeroizing;
 
 pub use memory::{FixedClock, MemoryEnvironment, MemoryFiles};
+pub use spawn::Spawn;
 pub use system::{SystemClock, SystemEnvironment, SystemFiles};
 
 /// What one shard's credential lookups may see and touch.
@@ -26,6 +28,7 @@ pub struct Host {
     environment: Rc<dyn Environment>,
     files: Rc<dyn Files>,
     clock: Rc<dyn Clock>,
+    spawner: Option<Rc<dyn Spawn>>,
 }
 
 /// Environment variables.
@@ -49,6 +52,11 @@ pub trait Files {
 pub trait Clock {
     /// Now. Expiry is a matter of wall clocks: a machine that slept must not use what died meanwhile.
     fn now(&self) -> SystemTime;
+    // TEMP
+    /// mono
+    fn monotonic(&self) -> std::time::Duration {
+        self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
 }
 
 /// What [`Files::read`] found.
@@ -109,6 +117,7 @@ impl Host {
             environment: Rc::new(MemoryEnvironment::default()),
             files: Rc::new(MemoryFiles::default()),
             clock: Rc::new(SystemClock),
+            spawner: None,
         }
     }
 
@@ -136,6 +145,28 @@ impl Host {
     pub fn now(&self) -> SystemTime {
         self.clock.now()
     }
+
+    /// Whether [`spawn`](Host::spawn) works.
+    pub(crate) fn spawns(&self) -> bool {
+        self.spawner.is_some()
+    }
+
+    /// Starts a task that goes on without the caller; dropped if nobody can run it.
+    pub(crate) fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        if let Some(spawner) = &self.spawner {
+            spawner.spawn(task);
+        }
+    }
+    // TEMP
+    pub(crate) fn monotonic(&self) -> std::time::Duration {
+        self.clock.monotonic()
+    }
+    pub(crate) fn random(&self) -> f64 {
+        0.5
+    }
+    pub(crate) fn sleep(&self, _: std::time::Duration) -> LocalBoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 impl fmt::Debug for Host {
@@ -149,6 +180,7 @@ pub struct HostBuilder {
     environment: Rc<dyn Environment>,
     files: Rc<dyn Files>,
     clock: Rc<dyn Clock>,
+    spawner: Option<Rc<dyn Spawn>>,
 }
 
 impl HostBuilder {
@@ -173,10 +205,18 @@ impl HostBuilder {
         self
     }
 
+    /// Who runs what must go on when the request that started it is dropped: the fetch of a
+    /// [`CredentialsCache`](crate::CredentialsCache). Without one the request drives it.
+    #[must_use]
+    pub fn spawner(mut self, spawner: impl Spawn + 'static) -> HostBuilder {
+        self.spawner = Some(Rc::new(spawner));
+        self
+    }
+
     /// The host.
     #[must_use]
     pub fn build(self) -> Host {
-        Host { environment: self.environment, files: self.files, clock: self.clock }
+        Host { environment: self.environment, files: self.files, clock: self.clock, spawner: self.spawner }
     }
 }
 

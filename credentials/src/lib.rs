@@ -49,16 +49,16 @@ mod redact;
 mod region;
 mod secret;
 
-pub use cache::CredentialsCache;
+pub use cache::{CacheOptions, CredentialsCache};
 pub use chain::{CredentialsChain, CredentialsChainBuilder, CredentialsError};
 pub use credentials::{
     Credentials, CredentialsBuilder, CredentialsPart, CredentialsProblem, Identity, InvalidCredentials,
 };
 pub use endpoint::{Endpoint, Service};
-pub use explain::{Explain, RegionReport, SourceReport, Status, UsedReport};
+pub use explain::{CachedReport, Explain, RegionReport, SourceReport, Status, UsedReport};
 pub use host::{
     Clock, Environment, FileContent, Files, FixedClock, Host, HostBuilder, MemoryEnvironment, MemoryFiles,
-    SystemClock, SystemEnvironment, SystemFiles,
+    Spawn, SystemClock, SystemEnvironment, SystemFiles,
 };
 pub use provider::{
     ProvideCredentials, ProviderError, ProviderErrorKind, Resolved, Retry, SkipReason, SourceName,
