@@ -6,6 +6,7 @@ use super::options::CacheOptions;
 use crate::chain::{CredentialsError, Fetched};
 use crate::credentials::{Credentials, Identity};
 use crate::provider::Retry;
+use crate::secret::Secret;
 
 /// Keys of sources that cannot extend them are replaced this long before they expire.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -206,8 +207,7 @@ impl State {
     }
 
     fn replace(&mut self, now: Now, options: &CacheOptions, draw: f64, fetched: Fetched) {
-        let same = self.refused
-            && key_id(Some(&fetched.identity)) == key_id(self.held.as_ref().map(|held| &held.identity));
+        let same = self.refused && same_keys(&fetched.identity, self.identity());
         // The source stands by keys that a service refuses: whoever is wrong, asking for every request
         // does not help.
         self.rests_until = same.then(|| now.steady + FLOOR);
@@ -305,6 +305,20 @@ pub(super) fn refresh_of(fetched: &Fetched, now: Now, options: &CacheOptions) ->
     let at = fetched.identity.credentials()?.expires_at()?;
     let jitter = options.jitter.unwrap_or_default();
     Some(Expiry::new(now.wall, at, fetched.eligible, jitter, options).advisory)
+}
+
+fn same_keys(one: &Identity, other: Option<&Identity>) -> bool {
+    fn token(keys: &Credentials) -> Option<&str> {
+        keys.session_token().map(Secret::expose_secret)
+    }
+    match (one.credentials(), other.and_then(Identity::credentials)) {
+        (Some(one), Some(other)) => {
+            one.access_key_id() == other.access_key_id()
+                && one.expires_at() == other.expires_at()
+                && token(one) == token(other)
+        }
+        _ => false,
+    }
 }
 
 fn key_id(identity: Option<&Identity>) -> Option<&str> {
