@@ -57,8 +57,10 @@ pub use credentials::{
 pub use endpoint::{Endpoint, Service};
 pub use explain::{CachedReport, Explain, RegionReport, SourceReport, Status, UsedReport};
 pub use host::{
-    Clock, Environment, FileContent, Files, FixedClock, Host, HostBuilder, MemoryEnvironment, MemoryFiles,
-    Spawn, SystemClock, SystemEnvironment, SystemFiles,
+    Clock, Command, Dns, Environment, FileContent, Files, FixedClock, FixedRandom, Host, HostBuilder,
+    HttpError, HttpErrorKind, HttpPhase, HttpSend, MemoryEnvironment, MemoryFiles, ProcessError,
+    ProcessErrorKind, ProcessOutput, Processes, ProxyUse, Random, SendOptions, Spawn, SystemClock,
+    SystemEnvironment, SystemFiles, SystemRandom,
 };
 pub use provider::{
     ProvideCredentials, ProviderError, ProviderErrorKind, Resolved, Retry, SkipReason, SourceName,

@@ -201,7 +201,7 @@ fn a_named_file_may_be_absent_but_not_broken() {
     assert!(absent.warnings().iter().any(|text| text.contains("/etc/c")), "{absent}");
 
     let broken = |path: &str, variables: &[(&str, &str)]| {
-        let mut files = MemoryFiles::default();
+        let files = MemoryFiles::default();
         files.insert(path, FileContent::new(b"[default]\nregion = \xff\n".to_vec()));
         let home = [("HOME", "/home/u")];
         let environment: MemoryEnvironment = home.iter().chain(variables).copied().collect();
@@ -229,7 +229,7 @@ fn a_file_without_end_is_refused() {
 #[test]
 fn keys_that_others_can_read_are_warned_about() {
     let explain = |mode| {
-        let mut files = MemoryFiles::default();
+        let files = MemoryFiles::default();
         let text = format!("[default]\n{FILE_KEYS}");
         files.insert(CREDENTIALS, FileContent::new(text.into_bytes()).with_unix_mode(mode));
         let environment: MemoryEnvironment = [("HOME", "/home/u")].into_iter().collect();

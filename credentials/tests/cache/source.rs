@@ -7,9 +7,9 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use credentials::{
-    CacheOptions, Clock, Credentials, CredentialsCache, CredentialsChain, CredentialsError, Host,
-    HostBuilder, Identity, ProvideCredentials, ProviderError, ProviderErrorKind, Resolved, Retry, Secret,
-    SourceName,
+    CacheOptions, Clock, Credentials, CredentialsCache, CredentialsChain, CredentialsError, FixedRandom,
+    Host, HostBuilder, Identity, ProvideCredentials, ProviderError, ProviderErrorKind, Resolved, Retry,
+    Secret, SourceName,
 };
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -206,7 +206,7 @@ pub(crate) fn named(
 }
 
 pub(crate) fn host(time: &Time) -> HostBuilder {
-    Host::builder().clock(time.clone())
+    Host::builder().clock(time.clone()).random(FixedRandom(1 << 63))
 }
 
 pub(crate) fn id(identity: &Identity) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use credentials::{
-    CacheOptions, CredentialsCache, CredentialsChain, Host, Identity, Inline, Retry, SourceName,
+    CacheOptions, CredentialsCache, CredentialsChain, FixedRandom, Host, Identity, Inline, Retry, SourceName,
 };
 use futures_util::FutureExt;
 
@@ -119,6 +119,51 @@ fn a_failed_refresh_leaves_the_cached_in_use_even_expired_until_the_back_off_is_
             stage.time.pass(5 * MINUTE + MILLI);
             assert_eq!(stage.get(), "key-3");
         }
+    }
+}
+
+#[test]
+fn the_back_off_is_drawn_between_five_and_ten_minutes_and_the_pause_after_a_final_error_between_one_and_five_seconds()
+ {
+    for (retry, draws) in [
+        (Retry::Transient, [(0, 5 * MINUTE), (1 << 63, 450 * SECOND)]),
+        (Retry::NonRecoverable, [(0, SECOND), (1 << 63, 3 * SECOND)]),
+    ] {
+        for (bits, pause) in draws {
+            let mut stage = eligible([Keys(HOUR), Fails(retry), Keys(HOUR)]);
+            stage.host = crate::source::host(&stage.time).random(FixedRandom(bits)).build();
+            stage.get();
+            stage.time.pass(45 * MINUTE);
+            let _ = stage.try_get();
+            stage.time.pass(pause - MILLI);
+            let _ = stage.try_get();
+            assert_eq!(stage.asked(), 2, "{retry:?} {bits}");
+            stage.time.pass(MILLI);
+            assert_eq!(stage.get(), "key-3", "{retry:?} {bits}");
+        }
+    }
+    let mut stage = eligible([Keys(HOUR), Fails(Retry::Transient)]);
+    stage.host = crate::source::host(&stage.time).random(FixedRandom(u64::MAX)).build();
+    stage.get();
+    stage.time.pass(45 * MINUTE);
+    stage.get();
+    stage.time.pass(10 * MINUTE - 2 * MILLI);
+    stage.get();
+    assert_eq!(stage.asked(), 2);
+    stage.time.pass(2 * MILLI);
+    stage.get();
+    assert_eq!(stage.asked(), 3);
+}
+
+#[test]
+fn unless_injected_the_jitter_is_drawn_once_for_the_cache() {
+    let stage = stage(true, [Keys(HOUR)], CacheOptions::default());
+    for round in 1..4 {
+        assert_eq!(stage.get(), format!("key-{round}"));
+        // Half of a tenth of a quarter of an hour.
+        stage.time.pass(45 * MINUTE - 45 * SECOND - MILLI);
+        assert_eq!(stage.get(), format!("key-{round}"));
+        stage.time.pass(MILLI);
     }
 }
 
