@@ -13,6 +13,7 @@ use object_storage::{
 use url::Url;
 
 use crate::driver::Driver;
+use crate::host::Trust;
 use crate::protocol::address::Address;
 use crate::protocol::operations::Place;
 use crate::storage::S3Storage;
@@ -53,7 +54,7 @@ pub fn factory(config: &StorageConfig) -> Result<StorageFactory> {
             Ok(StorageFactory::new(move || {
                 let shared = Arc::clone(&shared);
                 Box::pin(async move {
-                    let storage = shared.open(Host::system()).await?;
+                    let storage = shared.open(shared.host()).await?;
                     Ok(Rc::new(storage) as Rc<dyn ObjectStorage>)
                 })
             }))
@@ -62,8 +63,8 @@ pub fn factory(config: &StorageConfig) -> Result<StorageFactory> {
 }
 
 impl S3Storage {
-    /// Opens one store by itself. `host` is where environment, files and clock come from: usually
-    /// [`Host::system`].
+    /// Opens one store by itself. `host` is where environment, files, clock and the answers of credential
+    /// services come from: usually [`system_host`](crate::system_host).
     ///
     /// Programs with several shards use a [factory](crate::factory), whose stores share keys and certificates.
     /// No request is made yet.
@@ -115,6 +116,12 @@ impl Shared {
     fn new(config: ObjectConfig) -> Arc<Shared> {
         let credentials = CredentialsCache::new(credentials_chain(&config));
         Arc::new(Shared { config, credentials, tls: OnceLock::new() })
+    }
+
+    /// This machine, with the proxy and the certificates of the configuration.
+    fn host(&self) -> Host {
+        let trust = Trust::new(self.roots(&Host::system()));
+        crate::host::host(self.config.proxy().cloned(), trust)
     }
 
     async fn open(&self, host: Host) -> Result<S3Storage> {
