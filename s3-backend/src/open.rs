@@ -76,6 +76,21 @@ impl S3Storage {
     pub async fn open(config: &ObjectConfig, host: Host) -> Result<S3Storage> {
         Shared::new(config.clone()).open(host).await
     }
+
+    /// The same with credentials that the program has, for instance to share them between stores, or to give them
+    /// [options](credentials::CacheOptions). Region and endpoint that the configuration leaves open are looked up
+    /// by the chain behind them.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](S3Storage::open).
+    pub async fn open_with_credentials(
+        config: &ObjectConfig,
+        credentials: Arc<CredentialsCache>,
+        host: Host,
+    ) -> Result<S3Storage> {
+        Shared::with_credentials(config.clone(), credentials).open(host).await
+    }
 }
 
 /// The credential chain that stores of this configuration use, for asking it what it would do
@@ -115,6 +130,10 @@ struct Shared {
 impl Shared {
     fn new(config: ObjectConfig) -> Arc<Shared> {
         let credentials = CredentialsCache::new(credentials_chain(&config));
+        Shared::with_credentials(config, credentials)
+    }
+
+    fn with_credentials(config: ObjectConfig, credentials: Arc<CredentialsCache>) -> Arc<Shared> {
         Arc::new(Shared { config, credentials, tls: OnceLock::new() })
     }
 
