@@ -13,14 +13,14 @@ use futures_util::future::{Either, select};
 pub use self::options::CacheOptions;
 use self::policy::{Decision, Flight, Now, State, decide, refresh_of};
 use self::waiting::Waiting;
-use crate::chain::{CredentialsChain, CredentialsError, Fetched};
+use crate::chain::{CHAIN_MAX, CredentialsChain, CredentialsError, Fetched};
 use crate::credentials::Identity;
 use crate::explain::Explain;
 use crate::host::Host;
 
-/// A fetch that has not ended by then is given up by those who wait for it: longer than any chain of
-/// sources takes, so it means that the shard that fetches stands still.
-const FETCH_MAX: Duration = Duration::from_secs(40);
+/// A fetch that has not ended by then is given up by those who wait for it. The chain has ended before,
+/// so the shard that fetches stands still, or was leaked.
+const FETCH_MAX: Duration = CHAIN_MAX.saturating_add(Duration::from_secs(10));
 
 /// Keeps what a [`CredentialsChain`] found, for all shards of a process.
 ///

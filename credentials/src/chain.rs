@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::{Either, select};
+
 use crate::credentials::Identity;
 use crate::endpoint::{self, Endpoint, Service};
 use crate::explain::{Explain, RegionReport, SourceReport, Status};
@@ -144,6 +146,7 @@ impl CredentialsChain {
 
     /// The walk itself. Rows of links behind the end are left for `report`.
     async fn walk(&self, host: &Host, first: bool) -> (Outcome, Vec<SourceReport>) {
+        let began = host.monotonic();
         let mut sources = Vec::new();
         for link in &self.0.links {
             let name = link.provider.name();
@@ -162,7 +165,11 @@ impl CredentialsChain {
                 }
                 None => {}
             }
-            let answer = link.provider.resolve(host).await;
+            let left = CHAIN_MAX.saturating_sub(host.monotonic().saturating_sub(began));
+            let answer = match select(link.provider.resolve(host), host.sleep(left)).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right(_) => Err(too_slow(name)),
+            };
             match answer.and_then(|resolved| refuse_expired(resolved, name, host, first)) {
                 Ok(Resolved::Found(identity)) => {
                     sources.push(row(Status::Used, crate::explain::describe(&identity)));
@@ -207,6 +214,15 @@ impl CredentialsChain {
         };
         Explain::new(identity, sources, region, warnings)
     }
+}
+
+/// All sources together may take this long, where the host's clock can wait. The slowest of them, a program, has a
+/// limit of a minute of its own.
+pub(crate) const CHAIN_MAX: Duration = Duration::from_secs(65);
+
+fn too_slow(source: SourceName) -> ProviderError {
+    let message = format!("no answer when the {} seconds for all sources were over", CHAIN_MAX.as_secs());
+    ProviderError::new(source, ProviderErrorKind::Timeout { phase: "chain" }, Retry::Transient, message)
 }
 
 /// What a source gave, and how it may be used.

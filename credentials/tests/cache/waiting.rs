@@ -165,3 +165,57 @@ fn a_task_that_panics_is_not_started_for_ever() {
     assert!(result.is_err(), "the caller meets the bug");
     assert_eq!(stage.asked(), 2);
 }
+
+/// A clock that waits: a sleeper wakes when the shared time has passed, and is polled by hand.
+struct Waits(crate::source::Time);
+
+impl credentials::Clock for Waits {
+    fn now(&self) -> std::time::SystemTime {
+        credentials::Clock::now(&self.0)
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        self.0.steady()
+    }
+
+    fn sleep(&self, duration: std::time::Duration) -> Option<LocalBoxFuture<'_, ()>> {
+        let ends = self.0.steady() + duration;
+        Some(Box::pin(std::future::poll_fn(move |_| {
+            if self.0.steady() >= ends { Poll::Ready(()) } else { Poll::Pending }
+        })))
+    }
+}
+
+#[test]
+fn a_fetch_on_a_shard_that_stands_still_is_given_up_and_its_late_answer_does_not_replace_a_newer_one() {
+    let stage = eligible([Keys(HOUR)]);
+    stage.source.yields.store(1, Ordering::SeqCst);
+    let mut stuck = LocalPool::new();
+    let stuck_host = spawning(&stage, &stuck);
+    assert!(stage.cache.get(&stuck_host).now_or_never().is_none());
+    let host = Host::builder().clock(Waits(stage.time.clone())).build();
+    let mut waiting = Box::pin(stage.cache.get(&host));
+    assert!((&mut waiting).now_or_never().is_none());
+    stage.time.pass(74 * crate::source::SECOND);
+    assert!((&mut waiting).now_or_never().is_none());
+    stage.time.pass(crate::source::SECOND);
+    // It takes over, and is answered.
+    stage.source.yields.store(0, Ordering::SeqCst);
+    assert_eq!(id(&waiting.now_or_never().unwrap().unwrap()), "key-1");
+    // The other comes back to life with what it asked for later.
+    stuck.run_until_stalled();
+    assert_eq!(stage.asked(), 2);
+    assert_eq!(id(&stage.cache.cached(&host).unwrap()), "key-1");
+}
+
+#[test]
+fn a_source_that_never_answers_is_an_error() {
+    let stage = eligible([Keys(HOUR)]);
+    stage.source.yields.store(usize::MAX, Ordering::SeqCst);
+    let host = Host::builder().clock(Waits(stage.time.clone())).build();
+    let mut waiting = Box::pin(stage.cache.get(&host));
+    assert!((&mut waiting).now_or_never().is_none());
+    stage.time.pass(65 * crate::source::SECOND);
+    let error = waiting.now_or_never().unwrap().unwrap_err();
+    assert!(error.to_string().contains("no answer when the 65 seconds"), "{error}");
+}
