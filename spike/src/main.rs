@@ -80,7 +80,7 @@ fn obey(command: Command) -> Exit {
         Command::Credentials { store, json } => {
             return on_a_runtime(async {
                 match store.config().await {
-                    Ok(config) => explain::explain(&config, json, &host, &table).await,
+                    Ok(config) => explain::explain(&config, json, &table).await,
                     Err(usage) => complain(&usage),
                 }
             });
