@@ -6,6 +6,7 @@
 
 mod source;
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
@@ -37,8 +38,8 @@ pub struct Refresh {
     pub shards: usize,
     /// How long a shard rests between two operations.
     pub pause: Duration,
-    /// How the cache refreshes.
-    pub cache: CacheOptions,
+    /// How long a source that failed is left alone: at least, and at most.
+    pub backoff: (Duration, Duration),
 }
 
 impl Refresh {
@@ -53,7 +54,8 @@ impl Refresh {
             outage: seconds(150)..seconds(270),
             shards: 4,
             pause: Duration::from_millis(5),
-            cache: CacheOptions::default(),
+            // The cache's own.
+            backoff: (seconds(300), seconds(600)),
         }
     }
 
@@ -68,7 +70,7 @@ impl Refresh {
             outage: millis(4500)..millis(7000),
             shards: 4,
             pause: millis(2),
-            cache: CacheOptions::default().backoff(millis(500), millis(1000)),
+            backoff: (millis(500), millis(1000)),
         }
     }
 }
@@ -93,6 +95,58 @@ pub struct Refreshed {
     pub slowest: Duration,
 }
 
+impl Refreshed {
+    /// What did not go as it must, in a line each; nothing if all went well.
+    #[must_use]
+    pub fn problems(&self, plan: &Refresh) -> Vec<String> {
+        let mut problems = self.failures.clone();
+        let mut expect = |holds: bool, what: String| {
+            if !holds {
+                problems.push(what);
+            }
+        };
+        expect(self.operations > 0, "nothing was written".to_owned());
+        // Half of the keys' life goes by between two refreshes, and a tenth of that less for the jitter.
+        let between = plan.lifetime / 2 - plan.lifetime / 20;
+        let most = u64::try_from(plan.time.as_millis() / between.as_millis().max(1)).unwrap_or(u64::MAX) + 2;
+        expect(
+            (3..=most).contains(&self.issued),
+            format!("{} keys were issued, not 3 to {most}", self.issued),
+        );
+        // The fetch itself takes time, and what is measured is its end.
+        let shortest = self.shortest.unwrap_or_default();
+        expect(
+            shortest + Duration::from_millis(100) >= between,
+            format!("{shortest:?} after keys were issued the source was asked again, not {between:?}"),
+        );
+        expect(self.in_vain > 0, "the source was not asked while it failed".to_owned());
+        let (least, _) = plan.backoff;
+        let outage = plan.outage.end.saturating_sub(plan.outage.start);
+        let vain = u64::try_from(outage.as_millis() / least.as_millis().max(1)).unwrap_or(u64::MAX) + 1;
+        expect(
+            self.in_vain <= vain,
+            format!("the source was asked {} times while it failed, not {vain}", self.in_vain),
+        );
+        let refused = 2 * u64::try_from(plan.shards).unwrap_or(u64::MAX);
+        expect(
+            (1..=refused).contains(&self.refused),
+            format!("{} requests were refused for their keys, not 1 to {refused}", self.refused),
+        );
+        problems
+    }
+}
+
+impl fmt::Display for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} operations, the slowest {:?}; {} keys issued, {} requests refused for their keys, the source asked \
+             {} times while it failed",
+            self.operations, self.slowest, self.issued, self.refused, self.in_vain
+        )
+    }
+}
+
 /// Lets the shards write, and everything happen.
 ///
 /// # Errors
@@ -105,7 +159,8 @@ pub struct Refreshed {
 pub fn refresh(plan: &Refresh) -> io::Result<Refreshed> {
     let server = Arc::new(Server::start(ServerOptions::default())?);
     let metadata = Metadata::start(Arc::clone(&server), plan.lifetime)?;
-    let cache = CredentialsCache::with_options(chain(), plan.cache.clone());
+    let (least, most) = plan.backoff;
+    let cache = CredentialsCache::with_options(chain(), CacheOptions::default().backoff(least, most));
     let began = Instant::now();
     let tally = Tally::default();
     let over = AtomicBool::new(false);
@@ -200,7 +255,7 @@ async fn write(
         let began = Instant::now();
         let done = match storage.put(&key, text.clone().into(), Default::default()).await {
             Err(error) => Err(error.to_string()),
-            Ok(_) if number % 8 != 0 => Ok(()),
+            Ok(_) if !number.is_multiple_of(8) => Ok(()),
             Ok(_) => match storage.get_bytes(&key).await {
                 Err(error) => Err(error.to_string()),
                 Ok(bytes) if bytes == text.as_bytes() => Ok(()),

@@ -153,7 +153,7 @@ fn each_phase_has_its_limit_and_says_which_it_was() {
     });
     assert_eq!(get(&dripping, &short), Err(HttpErrorKind::Timeout { phase: HttpPhase::Body }));
     // TEST-NET-1: no machine is there. Some networks say so at once.
-    let mut nowhere = short.clone();
+    let mut nowhere = short;
     nowhere.pin = Some(vec![IpAddr::from([192, 0, 2, 1])]);
     let sent = send_to("http://h/".to_owned(), Method::GET, &nowhere).unwrap_err();
     assert!(
