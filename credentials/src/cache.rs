@@ -2,6 +2,7 @@
 
 mod options;
 mod policy;
+mod registry;
 mod waiting;
 
 use std::fmt;
@@ -72,6 +73,16 @@ impl CredentialsCache {
         Arc::new(CredentialsCache { chain, options, state, waiting: Arc::default() })
     }
 
+    /// The one cache that all parts of the process share whose chains are configured alike, so that one
+    /// source is asked once for all of them. It lives as long as somebody holds it.
+    ///
+    /// For programs whose hosts all see the same environment and files, such as those of one machine: the
+    /// chain's configuration is compared, not what its hosts would find.
+    #[must_use]
+    pub fn shared(chain: CredentialsChain) -> Arc<CredentialsCache> {
+        registry::shared(chain)
+    }
+
     /// Keys to sign with now, or anonymity.
     ///
     /// If they are at hand and not about to expire this returns at the first poll, and mostly otherwise
@@ -83,10 +94,12 @@ impl CredentialsCache {
     /// As [`CredentialsChain::resolve`]. Callers that waited together get the same error, and so do
     /// those who come within the next second (1 to 5 where asking again is no use).
     pub async fn get(self: &Arc<Self>, host: &Host) -> Result<Identity, CredentialsError> {
-        if let Decision::Use(identity) = self.look(host) {
-            return Ok(identity);
+        // Nearly always, and without looking at the second clock.
+        let fresh = self.state().fresh(host.now()).cloned();
+        match fresh {
+            Some(identity) => Ok(identity),
+            None => self.fetch_or_wait(host).await,
         }
-        self.fetch_or_wait(host).await
     }
 
     #[cold]

@@ -32,6 +32,8 @@ pub struct CredentialsChain(Arc<Plan>);
 struct Plan {
     links: Vec<Link>,
     settings: Settings,
+    /// What it was built from.
+    origin: CredentialsChainBuilder,
 }
 
 /// What the lookups of region and endpoint share with the sources.
@@ -70,6 +72,11 @@ impl CredentialsChain {
             without: BTreeSet::new(),
             ambient: true,
         }
+    }
+
+    /// Whether both were configured alike, so that in the same environment they find the same keys.
+    pub(crate) fn is_like(&self, other: &CredentialsChain) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.origin.is_like(&other.0.origin)
     }
 
     /// Asks the sources in order until one has keys or fails.
@@ -279,6 +286,7 @@ impl fmt::Debug for CredentialsChain {
 }
 
 /// Puts a [`CredentialsChain`] together.
+#[derive(Clone)]
 pub struct CredentialsChainBuilder {
     inline: Option<Inline>,
     profile_name: Option<String>,
@@ -346,9 +354,32 @@ impl CredentialsChainBuilder {
         self
     }
 
+    fn is_like(&self, other: &CredentialsChainBuilder) -> bool {
+        // Field by field, so that one that is added cannot be forgotten here: whoever is taken for alike
+        // gets the other's keys.
+        let CredentialsChainBuilder { inline, profile_name, region, custom, only, without, ambient } = self;
+        let inlines_alike = match (inline, &other.inline) {
+            (None, None) | (Some(Inline::Anonymous), Some(Inline::Anonymous)) => true,
+            (Some(Inline::Profile(one)), Some(Inline::Profile(other))) => one == other,
+            (Some(Inline::Keys(one)), Some(Inline::Keys(other))) => {
+                one.is_same(other) && one.expires_at() == other.expires_at()
+            }
+            _ => false,
+        };
+        inlines_alike
+            && *profile_name == other.profile_name
+            && *region == other.region
+            && custom.len() == other.custom.len()
+            && custom.iter().zip(&other.custom).all(|(one, other)| Arc::ptr_eq(one, other))
+            && *only == other.only
+            && *without == other.without
+            && *ambient == other.ambient
+    }
+
     /// The plan.
     #[must_use]
     pub fn build(self) -> CredentialsChain {
+        let origin = self.clone();
         // Inline keys and anonymity say whose name to use; then a profile only adds settings.
         let pinned = if self.inline.is_none() { self.profile_name.clone() } else { None };
         let inline = self.inline.clone().or(pinned.clone().map(Inline::Profile));
@@ -387,7 +418,7 @@ impl CredentialsChainBuilder {
             environment: self.ambient,
             profiles,
         };
-        CredentialsChain(Arc::new(Plan { links, settings }))
+        CredentialsChain(Arc::new(Plan { links, settings, origin }))
     }
 }
 

@@ -137,6 +137,13 @@ pub(super) fn decide(now: Now, state: &State, options: &CacheOptions) -> Decisio
 }
 
 impl State {
+    /// What [`decide`] would say to use while nothing is amiss, for the fast path.
+    pub(super) fn fresh(&self, wall: SystemTime) -> Option<&Identity> {
+        let held = self.held.as_ref()?;
+        let amiss = self.refused || self.failure.is_some() || held.phase(wall) != Phase::Fresh;
+        (!amiss).then_some(&held.identity)
+    }
+
     fn rests(&self, now: Now, options: &CacheOptions) -> bool {
         let insists = self.refused
             && options
