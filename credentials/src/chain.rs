@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::credentials::Identity;
 use crate::endpoint::{self, Endpoint, Service};
@@ -80,9 +81,15 @@ impl CredentialsChain {
     ///   show it to whoever runs the program.
     /// - [`CredentialsError::Provider`]: a configured source failed, see [`ProviderError::retry`].
     pub async fn resolve(&self, host: &Host) -> Result<Identity, CredentialsError> {
-        let (outcome, sources) = self.walk(host).await;
+        Ok(self.fetch(host, true).await?.identity)
+    }
+
+    /// The same for the cache. `first` tells that there are no keys yet, so that even expired ones from
+    /// a service that extends them are better than none.
+    pub(crate) async fn fetch(&self, host: &Host, first: bool) -> Result<Fetched, CredentialsError> {
+        let (outcome, sources) = self.walk(host, first).await;
         match outcome {
-            Outcome::Found(identity) => Ok(identity),
+            Outcome::Found(fetched) => Ok(fetched),
             Outcome::Failed(error) => {
                 let explain = self.report(host, None, sources).await;
                 Err(CredentialsError::Provider(Box::new(error), Box::new(explain)))
@@ -96,10 +103,19 @@ impl CredentialsChain {
     /// Asks the sources as [`resolve`](CredentialsChain::resolve) does and reports about each, what is
     /// configured behind the winner included.
     pub async fn explain(&self, host: &Host) -> Explain {
-        match self.walk(host).await {
-            (Outcome::Found(identity), sources) => self.report(host, Some(&identity), sources).await,
-            (Outcome::Failed(_) | Outcome::NotFound, sources) => self.report(host, None, sources).await,
-        }
+        self.explain_with(host, |_| None).await
+    }
+
+    /// The same for the cache, which knows when it would refresh what was found.
+    pub(crate) async fn explain_with(
+        &self,
+        host: &Host,
+        refresh: impl FnOnce(&Fetched) -> Option<SystemTime>,
+    ) -> Explain {
+        let (outcome, sources) = self.walk(host, true).await;
+        let Outcome::Found(fetched) = outcome else { return self.report(host, None, sources).await };
+        let explain = self.report(host, Some(&fetched.identity), sources).await;
+        explain.with_next_refresh(refresh(&fetched))
     }
 
     /// The region, from the first of: [`region`](CredentialsChainBuilder::region), `AWS_REGION`,
@@ -127,7 +143,7 @@ impl CredentialsChain {
     }
 
     /// The walk itself. Rows of links behind the end are left for `report`.
-    async fn walk(&self, host: &Host) -> (Outcome, Vec<SourceReport>) {
+    async fn walk(&self, host: &Host, first: bool) -> (Outcome, Vec<SourceReport>) {
         let mut sources = Vec::new();
         for link in &self.0.links {
             let name = link.provider.name();
@@ -146,11 +162,12 @@ impl CredentialsChain {
                 }
                 None => {}
             }
-            match link.provider.resolve(host).await.and_then(|resolved| refuse_expired(resolved, name, host))
-            {
+            let answer = link.provider.resolve(host).await;
+            match answer.and_then(|resolved| refuse_expired(resolved, name, host, first)) {
                 Ok(Resolved::Found(identity)) => {
                     sources.push(row(Status::Used, crate::explain::describe(&identity)));
-                    return (Outcome::Found(identity), sources);
+                    let eligible = link.provider.stale_ok();
+                    return (Outcome::Found(Fetched { identity, eligible }), sources);
                 }
                 Ok(Resolved::Skipped(reason)) => sources.push(row(Status::Skipped, reason.to_string())),
                 Err(error) => {
@@ -192,16 +209,39 @@ impl CredentialsChain {
     }
 }
 
+/// What a source gave, and how it may be used.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) identity: Identity,
+    /// The source extends its keys when it is in trouble: they may be used past their expiry.
+    pub(crate) eligible: bool,
+}
+
 enum Outcome {
-    Found(Identity),
+    Found(Fetched),
     NotFound,
     Failed(ProviderError),
 }
 
-/// Keys that are dead on arrival are a failure of their source, whichever it is.
-fn refuse_expired(resolved: Resolved, source: SourceName, host: &Host) -> Result<Resolved, ProviderError> {
+/// How long keys are believed that instance metadata, in trouble itself, hands out past their expiry:
+/// this, and up to five minutes more.
+const EXTENSION: Duration = Duration::from_secs(10 * 60);
+const EXTENSION_SPREAD: Duration = Duration::from_secs(5 * 60);
+
+/// Keys that are dead on arrival are a failure of their source, whichever it is. Only where there are
+/// no better ones, instance metadata is believed: the services go on accepting what it hands out.
+fn refuse_expired(
+    resolved: Resolved,
+    source: SourceName,
+    host: &Host,
+    first: bool,
+) -> Result<Resolved, ProviderError> {
     let Resolved::Found(Identity::Keys(keys)) = &resolved else { return Ok(resolved) };
     match keys.expires_at() {
+        Some(_) if keys.is_expired(host.now()) && first && source == SourceName::Imds => {
+            let until = host.now() + EXTENSION + EXTENSION_SPREAD.mul_f64(host.random());
+            Ok(keys.extended_to(until).into())
+        }
         Some(at) if keys.is_expired(host.now()) => {
             let kind = ProviderErrorKind::Malformed { field: "expiration" };
             let message = format!("the keys expired at {}", crate::explain::timestamp(at));
@@ -359,6 +399,15 @@ pub enum CredentialsError {
 }
 
 impl CredentialsError {
+    /// Whether asking again can help. That nothing is configured may change.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            CredentialsError::NoCredentials(_) => Retry::Recoverable,
+            CredentialsError::Provider(error, _) => error.retry(),
+        }
+    }
+
     /// The report about every source.
     #[must_use]
     pub fn explain(&self) -> &Explain {

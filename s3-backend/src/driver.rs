@@ -72,13 +72,15 @@ impl Driver {
         request: &Request,
         left: Duration,
     ) -> Ended<Answered<A::Output>> {
-        let identity = match self.credentials.get(&self.host).await {
-            Ok(identity) => identity,
-            Err(error) => return Ended::NotBegun(without_keys(A::OPERATION, error)),
+        let identity = match compio::time::timeout(left, self.credentials.get(&self.host)).await {
+            Ok(Ok(identity)) => identity,
+            Ok(Err(error)) => return Ended::NotBegun(without_keys(A::OPERATION, error)),
+            // The fetch goes on for those who come later.
+            Err(_) => return Ended::NotBegun(no_keys_in_time(A::OPERATION)),
         };
         let signed = sign(request, &identity, &self.region, clock::timestamp());
         let limits = self.limits(A::OPERATION, request, left);
-        match self.transport.send(&signed, &limits).await {
+        let ended = match self.transport.send(&signed, &limits).await {
             Err(failure) => Ended::Unanswered(unanswered(failure)),
             Ok(response) => match compio::time::timeout(
                 self.collecting(action, left),
@@ -92,7 +94,13 @@ impl Driver {
                     message: "the answer took longer than the operation may".to_owned(),
                 })),
             },
+        };
+        if let (Ended::Refused(refusal), Some(keys)) = (&ended, identity.credentials())
+            && refusal.blames_keys()
+        {
+            self.credentials.invalidate(keys.access_key_id());
         }
+        ended
     }
 
     /// Reads an answer as its status and the action ask for.
@@ -216,6 +224,10 @@ pub(crate) fn kind_of(cause: Cause) -> ErrorKind {
         Cause::Certificate => ErrorKind::Config,
         Cause::Malformed => ErrorKind::Protocol,
     }
+}
+
+fn no_keys_in_time(operation: Operation) -> Error {
+    Error::new(ErrorKind::Timeout, operation, "the source of credentials took longer than the operation may")
 }
 
 fn without_keys(operation: Operation, error: CredentialsError) -> Error {

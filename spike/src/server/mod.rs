@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use self::auth::Identity;
+use self::auth::{Identity, Issued};
 use self::conditions::WriteConditions;
 use self::integrity::XmlBody;
 use self::requests::Log;
@@ -71,6 +71,8 @@ pub struct ServerOptions {
     /// Whether to speak https, with a certificate for 127.0.0.1, localhost and `domain` from an authority of the
     /// server's own: [`Server::ca_pem`].
     pub tls: bool,
+    /// The port of 127.0.0.1 to listen on; 0 takes a free one.
+    pub port: u16,
 }
 
 impl Default for ServerOptions {
@@ -85,6 +87,7 @@ impl Default for ServerOptions {
             min_part_size: 5 * 1024 * 1024,
             domain: None,
             tls: false,
+            port: 0,
         }
     }
 }
@@ -98,6 +101,7 @@ impl fmt::Debug for ServerOptions {
             .field("min_part_size", &self.min_part_size)
             .field("domain", &self.domain)
             .field("tls", &self.tls)
+            .field("port", &self.port)
             .finish_non_exhaustive()
     }
 }
@@ -109,6 +113,7 @@ pub struct Server {
     address: SocketAddr,
     ca_pem: Option<String>,
     state: State,
+    issued: Issued,
     log: Log,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -121,14 +126,14 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Starts a server on a free port of 127.0.0.1. It answers as soon as this returns.
+    /// Starts a server on 127.0.0.1. It answers as soon as this returns.
     ///
     /// # Errors
     ///
-    /// There is no free port, thread, runtime or certificate to be had, or `options.domain` is not a domain
+    /// The port is taken, there is no thread, runtime or certificate to be had, or `options.domain` is not a domain
     /// (`InvalidInput`).
     pub fn start(options: ServerOptions) -> std::io::Result<Server> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -142,7 +147,9 @@ impl Server {
             secret_access_key: options.secret_access_key,
             session_token: options.session_token,
             region: options.region,
+            issued: Issued::default(),
         };
+        let issued = identity.issued.clone();
         let mut service = S3ServiceBuilder::new(s3::Api::new(state.clone()));
         service.set_auth(identity.clone());
         service.set_access(identity);
@@ -166,7 +173,7 @@ impl Server {
                 }
             });
         })?;
-        Ok(Server { address, ca_pem, state, log, stop: Some(stop), thread: Some(thread) })
+        Ok(Server { address, ca_pem, state, issued, log, stop: Some(stop), thread: Some(thread) })
     }
 
     /// `http://127.0.0.1:PORT`, or `https://` with [`ServerOptions::tls`], without a slash at the end.
@@ -183,6 +190,16 @@ impl Server {
     /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Accepts these temporary keys too, as if STS had issued them, until [`expire`](Self::expire).
+    pub fn issue(&self, access_key_id: &str, secret_access_key: &str, session_token: &str) {
+        self.issued.issue(access_key_id, secret_access_key, session_token);
+    }
+
+    /// From now on the keys issued under this id get `ExpiredToken`.
+    pub fn expire(&self, access_key_id: &str) {
+        self.issued.expire(access_key_id);
     }
 
     /// Every request since the start or the last [`clear_requests`](Self::clear_requests), oldest first: the last
