@@ -92,13 +92,13 @@ impl Credentials {
         self.keys.account_id.as_deref()
     }
 
-    /// Whether the two are the same set, key for key.
+    /// Whether the two sign alike.
     pub(crate) fn is_same(&self, other: &Credentials) -> bool {
-        let tokens = [self, other].map(|keys| keys.session_token().map(Secret::expose_secret));
-        Arc::ptr_eq(&self.0, &other.0)
-            || (self.0.access_key_id == other.0.access_key_id
-                && self.0.secret_access_key.expose_secret() == other.0.secret_access_key.expose_secret()
-                && tokens[0] == tokens[1])
+        let exposed = [self, other].map(|keys| {
+            let token = keys.session_token().map(Secret::expose_secret);
+            (keys.access_key_id(), keys.secret_access_key().expose_secret(), token)
+        });
+        Arc::ptr_eq(&self.keys, &other.keys) || exposed[0] == exposed[1]
     }
 
     /// Which link of the chain gave the keys.

@@ -27,8 +27,8 @@ const REGION_OF_ENDPOINTS: &str = "us-east-1";
 
 /// A factory for any configuration: S3 here, and directories and memory as `object-storage` has them.
 ///
-/// The program makes one and gives a clone to every shard's thread; all stores it opens share the credentials (one
-/// source is asked once per process) and the TLS configuration.
+/// The program makes one and gives a clone to every shard's thread; all stores it opens share the TLS configuration,
+/// and all stores of the process whose credentials are configured alike share those: their source is asked once.
 ///
 /// # Errors
 ///
@@ -50,7 +50,9 @@ pub fn factory(config: &StorageConfig) -> Result<StorageFactory> {
     match config.as_object() {
         None => config.factory(),
         Some(object) => {
-            let shared = Shared::new(object.clone());
+            // All factories see this machine, and so find the same keys for the same configuration.
+            let credentials = CredentialsCache::shared(credentials_chain(object));
+            let shared = Shared::with_credentials(object.clone(), credentials);
             Ok(StorageFactory::new(move || {
                 let shared = Arc::clone(&shared);
                 Box::pin(async move {

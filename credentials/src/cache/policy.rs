@@ -6,7 +6,6 @@ use super::options::CacheOptions;
 use crate::chain::{CredentialsError, Fetched};
 use crate::credentials::{Credentials, Identity};
 use crate::provider::Retry;
-use crate::secret::Secret;
 
 /// Keys of sources that cannot extend them are replaced this long before they expire.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -315,15 +314,8 @@ pub(super) fn refresh_of(fetched: &Fetched, now: Now, options: &CacheOptions) ->
 }
 
 fn same_keys(one: &Identity, other: Option<&Identity>) -> bool {
-    fn token(keys: &Credentials) -> Option<&str> {
-        keys.session_token().map(Secret::expose_secret)
-    }
     match (one.credentials(), other.and_then(Identity::credentials)) {
-        (Some(one), Some(other)) => {
-            one.access_key_id() == other.access_key_id()
-                && one.expires_at() == other.expires_at()
-                && token(one) == token(other)
-        }
+        (Some(one), Some(other)) => one.is_same(other) && one.expires_at() == other.expires_at(),
         _ => false,
     }
 }

@@ -417,3 +417,33 @@ fn the_report_shows_expiry_and_next_refresh_of_what_is_found_and_of_what_is_cach
     stage.cache.invalidate("key-2");
     assert!(text(&stage).contains("refused by a service"));
 }
+
+#[test]
+fn chains_that_are_configured_alike_share_one_cache_and_others_do_not() {
+    use std::sync::Arc;
+
+    use credentials::Secret;
+
+    let keys = |secret: &str| {
+        let parts = (Some("AKIA".to_owned()), Some(Secret::new(secret)), None);
+        CredentialsChain::builder().inline(Inline::from_parts(parts.0, parts.1, parts.2).unwrap())
+    };
+    let one = CredentialsCache::shared(keys("one").build());
+    assert!(Arc::ptr_eq(&one, &CredentialsCache::shared(keys("one").build())));
+    assert!(Arc::ptr_eq(&one, &CredentialsCache::shared(one.chain().clone())));
+    for other in [
+        keys("two"),
+        keys("one").region("eu-west-1".to_owned()),
+        keys("one").profile_name("p".to_owned()),
+        keys("one").without(SourceName::Imds),
+        keys("one").only([SourceName::Inline]),
+        keys("one").disable_environment(),
+        CredentialsChain::builder().inline(Inline::Anonymous),
+        CredentialsChain::builder(),
+    ] {
+        assert!(!Arc::ptr_eq(&one, &CredentialsCache::shared(other.build())));
+    }
+    let gone = Arc::downgrade(&one);
+    drop(one);
+    assert!(gone.upgrade().is_none(), "the registry holds nobody");
+}
