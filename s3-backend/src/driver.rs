@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use compio::time::timeout_at;
 use credentials::{CredentialsCache, CredentialsError, Host};
 use futures_util::StreamExt;
 use object_storage::config::Timeouts;
@@ -11,9 +12,9 @@ use object_storage::{Error, ErrorKind, Operation, Result};
 
 use crate::clock;
 use crate::protocol::error::Refusal;
-use crate::protocol::exchange::{Effect, Ended, Exchange, Step, Unanswered};
-use crate::protocol::limits::{ERROR_BODY_BYTES_MAX, XML_BYTES_MAX};
-use crate::protocol::operations::{Action, AnswerBody, GetObject, Opened, Place};
+use crate::protocol::exchange::{Ended, Exchange, Step, Unanswered};
+use crate::protocol::limits::{DRAIN_TIME_MAX, ERROR_BODY_BYTES_MAX, XML_BYTES_MAX};
+use crate::protocol::operations::{Action, AnswerBody, GetObject, Opened, Place, speaks_for_the_store};
 use crate::protocol::request::{Method, Request};
 use crate::protocol::retry::RetryPolicy;
 use crate::protocol::sign::sign;
@@ -55,8 +56,7 @@ impl Driver {
         loop {
             match exchange.step() {
                 Step::Attempt => {
-                    let left = time_max.saturating_sub(clock::now().duration_since(started));
-                    let ended = Box::pin(self.attempt(action, &request, left)).await;
+                    let ended = Box::pin(self.attempt(action, &request, started + time_max)).await;
                     exchange.ended(ended, clock::now().duration_since(started), fastrand::f64());
                 }
                 Step::Wait(pause) => compio::time::sleep(pause).await,
@@ -65,35 +65,43 @@ impl Driver {
         }
     }
 
-    /// One attempt: keys, signature, request, answer.
+    /// One attempt: keys, signature, request, answer. It is over when the operation's time is.
     async fn attempt<A: Action>(
         &self,
         action: &A,
         request: &Request,
-        left: Duration,
+        ends: Instant,
     ) -> Ended<Answered<A::Output>> {
-        let identity = match compio::time::timeout(left, self.credentials.get(&self.host)).await {
+        let identity = match timeout_at(ends, self.credentials.get(&self.host)).await {
             Ok(Ok(identity)) => identity,
             Ok(Err(error)) => return Ended::NotBegun(without_keys(A::OPERATION, error)),
             // The fetch goes on for those who come later.
-            Err(_) => return Ended::NotBegun(no_keys_in_time(A::OPERATION)),
+            Err(_) => {
+                return Ended::Unanswered(too_late("finding credentials took the operation's whole time"));
+            }
         };
+        let left = ends.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            // Sending now and giving up at once would only make the outcome unknown.
+            return Ended::Unanswered(too_late(
+                "the operation's time was over before it could be tried again",
+            ));
+        }
         let signed = sign(request, &identity, &self.region, clock::timestamp());
         let limits = self.limits(A::OPERATION, request, left);
         let ended = match self.transport.send(&signed, &limits).await {
             Err(failure) => Ended::Unanswered(unanswered(failure)),
-            Ok(response) => match compio::time::timeout(
-                self.collecting(action, left),
-                self.answer(action, request, response),
-            )
-            .await
-            {
-                Ok(ended) => ended,
-                Err(_) => Ended::Unanswered(broken(ReadFailure {
-                    cause: Cause::Timeout,
-                    message: "the answer took longer than the operation may".to_owned(),
-                })),
-            },
+            Ok(response) => {
+                // An answer that begins in the last moment may still be read.
+                let ends = ends.max(clock::now() + limits.body);
+                match timeout_at(ends, self.answer(action, request, response)).await {
+                    Ok(ended) => ended,
+                    Err(_) => Ended::Unanswered(broken(ReadFailure {
+                        cause: Cause::Timeout,
+                        message: "the answer took longer than the operation may".to_owned(),
+                    })),
+                }
+            }
         };
         if let (Ended::Refused(refusal), Some(keys)) = (&ended, identity.credentials())
             && refusal.blames_keys()
@@ -111,7 +119,13 @@ impl Driver {
         mut response: Response,
     ) -> Ended<Answered<A::Output>> {
         let head = &response.head;
-        if !matches!(head.status, 200..=299) {
+        // 202 promises nothing, 203 is a proxy's own version, and the rest is no answer to anything asked here.
+        let good = match head.status {
+            200 | 201 | 204 => true,
+            206 => action.body() == AnswerBody::Object,
+            _ => false,
+        };
+        if !good {
             return match collect(&mut response.body, ERROR_BODY_BYTES_MAX).await {
                 Err(failure) => Ended::Unanswered(broken(failure)),
                 Ok(body) => {
@@ -129,10 +143,19 @@ impl Driver {
                 };
             }
             AnswerBody::Ignored => {
-                // Read to its end only so that the connection can be used again; the head has said everything.
-                let _drained = collect(&mut response.body, ERROR_BODY_BYTES_MAX).await;
+                // Read to its end only so that the connection can be used again; the head has said everything, and
+                // what it said holds whatever becomes of the rest.
+                let drained = collect(&mut response.body, ERROR_BODY_BYTES_MAX);
+                let _drained = compio::time::timeout(DRAIN_TIME_MAX, drained).await;
                 Vec::new()
             }
+            AnswerBody::Empty => match collect(&mut response.body, ERROR_BODY_BYTES_MAX).await {
+                Ok(body) => match speaks_for_the_store(head, &body) {
+                    Ok(()) => body,
+                    Err(refusal) => return Ended::Refused(refusal),
+                },
+                Err(failure) => return Ended::Unanswered(broken(failure)),
+            },
             AnswerBody::Xml => match collect(&mut response.body, XML_BYTES_MAX).await {
                 Ok(body) => body,
                 Err(failure) => return Ended::Unanswered(broken(failure)),
@@ -165,15 +188,6 @@ impl Driver {
         let send = timeouts.send_of(request.payload.len());
         StageLimits { connect: timeouts.connect, send, head, body, total: left }
     }
-
-    /// How long reading an answer whole may take. (An object's bytes are not read here, only its head is judged.)
-    fn collecting<A: Action>(&self, action: &A, left: Duration) -> Duration {
-        match action.effect() {
-            Effect::Read => left.max(self.timeouts.body),
-            _ if joins(A::OPERATION) => left.max(self.timeouts.complete),
-            _ => left.max(self.timeouts.body),
-        }
-    }
 }
 
 /// Operations during which the store may be silent for long while it works.
@@ -205,6 +219,17 @@ fn unanswered(failure: SendFailure) -> Unanswered {
     }
 }
 
+/// Nothing was sent, because there was no time left for it.
+fn too_late(message: &str) -> Unanswered {
+    Unanswered {
+        sent: false,
+        kind: ErrorKind::Timeout,
+        final_: true,
+        message: message.to_owned(),
+        source: None,
+    }
+}
+
 /// An answer that broke off has been preceded by the whole request.
 fn broken(failure: ReadFailure) -> Unanswered {
     Unanswered {
@@ -224,10 +249,6 @@ pub(crate) fn kind_of(cause: Cause) -> ErrorKind {
         Cause::Certificate => ErrorKind::Config,
         Cause::Malformed => ErrorKind::Protocol,
     }
-}
-
-fn no_keys_in_time(operation: Operation) -> Error {
-    Error::new(ErrorKind::Timeout, operation, "the source of credentials took longer than the operation may")
 }
 
 fn without_keys(operation: Operation, error: CredentialsError) -> Error {

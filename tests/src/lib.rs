@@ -4,4 +4,5 @@
 //! [`mod@conformance`]. A store is put to the test with one line, see [`conformance!`].
 
 pub mod conformance;
+pub mod scripted;
 pub mod seaweedfs;

@@ -306,7 +306,7 @@ impl BufferedMultipartWriter {
     /// Accepts bytes, half a part at most. Dropped, it has accepted none.
     async fn write_piece(&mut self, piece: Bytes) -> Result<()> {
         let len = piece.len();
-        self.room_for(len).await?;
+        self.room_for(len, len < COPY_BELOW_BYTES).await?;
         self.cutter.push(piece, &mut self.cut);
         self.accept(len);
         Ok(())
@@ -314,7 +314,7 @@ impl BufferedMultipartWriter {
 
     /// As [`write_piece`](Self::write_piece), by copying.
     async fn copy_piece(&mut self, piece: &[u8]) -> Result<()> {
-        self.room_for(piece.len()).await?;
+        self.room_for(piece.len(), true).await?;
         self.copy_now(piece);
         Ok(())
     }
@@ -342,14 +342,15 @@ impl BufferedMultipartWriter {
         usize::try_from(self.cutter.part_size() / 2).unwrap_or(usize::MAX)
     }
 
-    /// Waits until so many bytes can be accepted.
-    async fn room_for(&mut self, len: usize) -> Result<()> {
+    /// Waits until so many bytes can be accepted. What is copied may go into the room of the open block, which is
+    /// paid for already; what is kept as it is needs memory of its own.
+    async fn room_for(&mut self, len: usize, copied: bool) -> Result<()> {
         self.admit(len)?;
         let len = len as u64;
         poll_fn(|cx| {
             self.window.borrow_mut().poll_room(cx, &self.key, |held_in_window| {
                 let held_max = self.parts_held_max * self.cutter.part_size();
-                len <= self.cutter.spare()
+                (copied && len <= self.cutter.spare())
                     || held_in_window + self.cutter.held() + len + BLOCK_BYTES_MAX <= held_max
             })
         })

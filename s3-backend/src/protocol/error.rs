@@ -7,7 +7,7 @@ use std::time::Duration;
 use object_storage::{Answer, ErrorKind};
 
 use super::header::text;
-use super::limits::{CODE_CHARS_MAX, ERROR_BODY_BYTES_MAX, MESSAGE_CHARS_MAX};
+use super::limits::{CODE_CHARS_MAX, ERROR_BODY_BYTES_MAX, MESSAGE_CHARS_MAX, WORD_CHARS_MAX};
 use super::request::ResponseHead;
 use super::xml::{self, Element};
 
@@ -71,6 +71,12 @@ impl Refusal {
         }
     }
 
+    /// Whether S3 met another write on the same key and did neither of the two for us.
+    pub(crate) fn is_race(&self) -> bool {
+        self.class == Class::Definite
+            && matches!(self.answer.code.as_str(), "ConditionalRequestConflict" | "OperationAborted")
+    }
+
     /// Reads an answer whose status is not a success.
     pub(crate) fn read(head: &ResponseHead, body: &[u8], condition: Condition, is_head: bool) -> Refusal {
         let document = body.get(..ERROR_BODY_BYTES_MAX.min(body.len())).and_then(error_document);
@@ -78,14 +84,8 @@ impl Refusal {
         // S3 answers HEAD and 304 without a body. Anything else without S3's error document may come from
         // something in between that never asked S3.
         let from_s3 = code.is_some() || ((is_head || head.status == 304) && body.is_empty());
-        let mut refusal = Refusal::judge(
-            head,
-            head.status,
-            code,
-            document.as_ref(),
-            condition,
-            from_s3 || is_plain(head, body),
-        );
+        let believed = from_s3 || is_plain(head, body) || is_redirect(head.status);
+        let mut refusal = Refusal::judge(head, head.status, code, document.as_ref(), condition, believed);
         if is_head && head.status == 400 && body.is_empty() {
             // The answer to HEAD cannot say `ExpiredToken`; and there is hardly another way to ask wrongly.
             refusal.class = Class::StaleKeys;
@@ -142,9 +142,17 @@ fn error_document(body: &[u8]) -> Option<Element> {
     }
 }
 
-/// Whether a reading request was refused without any body: some stores do that, and the status says enough.
+/// Whether a store refused without any body: some do that, and the status says enough if they show who they are.
 fn is_plain(head: &ResponseHead, body: &[u8]) -> bool {
-    body.is_empty() && matches!(head.status, 304 | 401 | 403 | 404 | 412 | 416)
+    body.is_empty()
+        && matches!(head.status, 401 | 403 | 404 | 412 | 416)
+        && head.headers.contains_key("x-amz-request-id")
+}
+
+/// Whether the request is to be made elsewhere, which whoever says it has not done itself. (302 and 303 can also
+/// follow something that was done.)
+fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 307 | 308)
 }
 
 /// The table.
@@ -232,7 +240,7 @@ fn answer(head: &ResponseHead, code: Option<&str>) -> Answer {
 
 /// One line for a human: S3's own message, or where a redirect points.
 fn message(head: &ResponseHead, document: Option<&Element>) -> String {
-    if matches!(head.status, 301 | 307 | 308) {
+    if is_redirect(head.status) {
         let region = text(&head.headers, "x-amz-bucket-region");
         let region = region.or_else(|| document.and_then(|root| root.text_of("Region")));
         return match region {
@@ -253,9 +261,22 @@ fn message(head: &ResponseHead, document: Option<&Element>) -> String {
     }
 }
 
-/// What a server says, made fit for one line of a log.
+/// What a server says, made fit for one line of a log. Words as long as a signature or a token are left out: it has
+/// seen ours, and may repeat them.
 fn clean(text: &str, chars_max: usize) -> String {
-    text.trim().chars().take(chars_max).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let of_a_token = |c: char| c.is_ascii_alphanumeric() || "+/=_-%.~".contains(c);
+    let mut out = String::new();
+    let mut rest = text.trim();
+    while let Some(first) = rest.chars().next() {
+        let word = rest.find(|c| !of_a_token(c)).unwrap_or(rest.len());
+        let (said, after) = rest.split_at(if word == 0 { first.len_utf8() } else { word });
+        out.push_str(if word > WORD_CHARS_MAX { "[...]" } else { said });
+        rest = after;
+        if out.len() > chars_max * char::MAX.len_utf8() {
+            break;
+        }
+    }
+    out.chars().take(chars_max).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn retry_after(head: &ResponseHead) -> Option<Duration> {
@@ -312,7 +333,11 @@ mod tests {
             (ErrorKind::Protocol, Class::Violation)
         );
         assert_eq!(read(400, "", Condition::Other), (ErrorKind::Protocol, Class::Violation));
-        assert_eq!(read(404, "", Condition::Other), (ErrorKind::NotFound, Class::Definite));
+        assert_eq!(read(404, "", Condition::Other), (ErrorKind::Protocol, Class::Violation));
+        let mut named = head(404);
+        named.headers.insert("x-amz-request-id", http::HeaderValue::from_static("R"));
+        let refusal = Refusal::read(&named, b"", Condition::Other, false);
+        assert_eq!((refusal.kind, refusal.class), (ErrorKind::NotFound, Class::Definite));
         let huge = format!(
             "<Error><Code>NoSuchKey</Code><Message>{}</Message></Error>",
             "x".repeat(ERROR_BODY_BYTES_MAX)
@@ -381,6 +406,31 @@ mod tests {
         assert_eq!(late("PreconditionFailed"), (ErrorKind::AlreadyExists, Class::Definite));
         assert_eq!(late("NoSuchUpload"), (ErrorKind::NotFound, Class::Definite));
         assert_eq!(late("SomethingNew"), (ErrorKind::Unavailable, Class::Transient));
+    }
+
+    #[test]
+    fn a_redirect_was_not_carried_out_whoever_sends_it() {
+        for status in [301, 307, 308] {
+            assert_eq!(read(status, "<html>", Condition::Create), (ErrorKind::Config, Class::Definite));
+        }
+        assert_eq!(read(303, "<html>", Condition::Create).1, Class::Violation);
+    }
+
+    #[test]
+    fn only_a_race_between_writes_is_worth_another_try() {
+        let is_race = |code: &str| {
+            Refusal::read(&head(409), document(code).as_bytes(), Condition::Create, false).is_race()
+        };
+        assert!(is_race("ConditionalRequestConflict") && is_race("OperationAborted"));
+        assert!(!is_race("BucketNotEmpty") && !is_race("BucketAlreadyExists"));
+    }
+
+    #[test]
+    fn a_word_as_long_as_a_signature_is_not_repeated() {
+        let signature = "0123456789abcdef".repeat(4);
+        assert_eq!(clean(&format!(" you sent ({signature})\nand é "), 99), "you sent ([...]) and é");
+        assert_eq!(clean(&signature[1..], 99), &signature[1..]);
+        assert_eq!(clean("abc def", 5), "abc d");
     }
 
     #[test]

@@ -138,8 +138,12 @@ impl<T> Exchange<T> {
         }
         let again = match class {
             // "Another write was going on": this one left no trace, so it can be tried as if for the first time.
+            // Not a completion, which S3 wants to see begun anew, with every part.
             Class::Definite => {
-                refusal.kind == ErrorKind::Conflict && self.effect != Effect::Read && !self.maybe
+                refusal.is_race()
+                    && self.effect != Effect::Read
+                    && self.operation != Operation::CompleteMultipartUpload
+                    && !self.maybe
             }
             Class::StaleKeys => !std::mem::replace(&mut self.rekeyed, true),
             Class::Throttle | Class::Transient => true,

@@ -1,11 +1,17 @@
 //! Bounds on what a server can make us hold, each with its arithmetic.
 
+use std::time::Duration;
+
 /// The largest error document that is read, in bytes. Real ones have a few hundred.
 pub(crate) const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The largest XML answer that is read, in bytes: 1,000 keys of 1,024 bytes, each byte percent-encoded to three,
 /// are 3.1 MiB, and as much again for the rest of each entry.
 pub(crate) const XML_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How long the body of an answer whose head has said everything is read, so that its connection can be used again.
+/// A new connection costs less than waiting longer.
+pub(crate) const DRAIN_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// The deepest nesting of an XML answer. S3's own go 4 deep.
 pub(crate) const XML_DEPTH_MAX: usize = 32;
@@ -18,6 +24,10 @@ pub(crate) const MESSAGE_CHARS_MAX: usize = 256;
 
 /// The most characters of a server's error code or request id that an error shows.
 pub(crate) const CODE_CHARS_MAX: usize = 96;
+
+/// The most characters of one word of a server's text that an error shows. Signatures have 64 and session tokens more;
+/// nothing that a server says in words has.
+pub(crate) const WORD_CHARS_MAX: usize = 63;
 
 /// How long a signature stays valid, in seconds. A late copy of a request is refused after that, which fences
 /// zombies; clocks may differ by up to that much as well.

@@ -1,9 +1,15 @@
 //! [`CyperTransport`]: HTTP over [cyper] (hyper on compio) and rustls.
 //!
-//! What cyper 0.9 leaves to be desired, and what it means here: it sets no TCP_NODELAY and reads in pieces of
-//! 8 KiB, which costs time and CPU but nothing else; it has no timeouts, so they are put around it; it tells apart
-//! neither the stages of a request nor how far it got, so the request's body reports that: hyper pulls it only once
-//! the request belongs to a connection.
+//! What cyper 0.9 leaves to be desired, and what it means here:
+//!
+//! - It sets no TCP_NODELAY and reads in pieces of 8 KiB, which costs time and CPU but nothing else.
+//! - It has no timeouts, so they are put around it.
+//! - It tells apart neither the stages of a request nor how far it got, so the request's body reports that: hyper
+//!   pulls it only once the request belongs to a connection, and drops an empty one as soon as the head is in that
+//!   connection's buffer. (hyper-util sends a request again by itself only when hyper hands it back untouched, so
+//!   what was reported stays true.)
+//! - It reads only while nothing is left to be written. A server that answers early and then stops reading is
+//!   therefore not heard: the limit on sending ends the attempt, and the outcome is open although it was told.
 //!
 //! [cyper]: https://docs.rs/cyper/0.9.0/cyper/
 
@@ -16,8 +22,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use compio::time::{timeout, timeout_at};
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{Either, LocalBoxFuture, poll_fn, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
+use futures_util::task::AtomicWaker;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use object_storage::Payload;
 use url::Url;
@@ -59,19 +66,28 @@ impl CyperTransport {
         let progress = Arc::new(Progress::new(started, request.payload.len()));
         let mut sending = pin!(self.client.execute(self.outgoing(request, &progress)));
         let response = loop {
-            let stage = progress.stage(limits);
-            let ends = stage.ends.min(started + limits.total);
-            match timeout_at(ends, sending.as_mut()).await {
-                Ok(Ok(response)) => break response,
-                Ok(Err(error)) => return Err(failure(&error, &progress)),
-                // The time was up for a stage that has been passed meanwhile: look at the next one's.
-                Err(_) if progress.stage(limits).ends > ends && clock::now() < started + limits.total => {}
-                Err(_) => {
-                    let message = format!("{} took longer than {:?}", stage.name, ends - started);
+            let (stage, began) = progress.stage();
+            let ends = (began + stage.limit(limits)).min(started + limits.total);
+            let passed = pin!(progress.passed(stage));
+            match select(pin!(timeout_at(ends, sending.as_mut())), passed).await {
+                Either::Left((Ok(Ok(response)), _)) => break response,
+                Either::Left((Ok(Err(error)), _)) => return Err(failure(&error, &progress)),
+                Either::Left((Err(_), _)) if progress.stage().0 == stage => {
+                    let message = format!("{} took longer than {:?}", stage.name(), ends - began);
                     return Err(SendFailure { reach: progress.reach(), cause: Cause::Timeout, message });
                 }
+                // The next stage has begun, with a limit of its own.
+                Either::Left((Err(_), _)) | Either::Right(_) => {}
             }
         };
+        if response.status().is_success() && progress.reach() != Reach::Sent {
+            // It cannot be about bytes that have not left: it is a lie, or the late answer to another request.
+            return Err(SendFailure {
+                reach: progress.reach(),
+                cause: Cause::Malformed,
+                message: "success was answered before the request had been sent".to_owned(),
+            });
+        }
         let head = ResponseHead { status: response.status().as_u16(), headers: response.headers().clone() };
         Ok(Response { head, body: chunks(response, limits.body) })
     }
@@ -83,11 +99,11 @@ impl CyperTransport {
         headers.insert(USER_AGENT, self.user_agent.clone());
         // Bytes are to come as they are stored. It must be said: cyper would send an empty header of its own.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if !request.payload.is_empty() {
+        if !request.payload.is_empty() || !matches!(request.method, http::Method::GET | http::Method::HEAD) {
             // Without a length hyper would send the stream chunked, which S3 refuses.
             headers.insert(CONTENT_LENGTH, HeaderValue::from(request.payload.len()));
-            *out.body_mut() = cyper::Body::stream(Outgoing::new(&request.payload, Arc::clone(progress)));
         }
+        *out.body_mut() = cyper::Body::stream(Outgoing::new(&request.payload, Arc::clone(progress)));
         out
     }
 }
@@ -110,21 +126,44 @@ struct Progress {
     length: u64,
     /// Bytes pulled so far.
     pulled: AtomicU64,
-    /// When the first and the last byte were pulled, in nanoseconds after `started`; 0: not yet.
+    /// When the first and the last byte were pulled, in nanoseconds after `started`; 0: not yet. Of an empty body:
+    /// when it was dropped.
     first: AtomicU64,
     last: AtomicU64,
+    /// Who waits for the next stage.
+    waiting: AtomicWaker,
 }
 
-/// The stage a request is in, and when it ends at the latest.
-struct Stage {
-    name: &'static str,
-    ends: Instant,
+/// What a request is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Sending,
+    Waiting,
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Stage::Connecting => "connecting",
+            Stage::Sending => "sending",
+            Stage::Waiting => "waiting for an answer",
+        }
+    }
+
+    fn limit(self, limits: &StageLimits) -> Duration {
+        match self {
+            Stage::Connecting => limits.connect,
+            Stage::Sending => limits.send,
+            Stage::Waiting => limits.head,
+        }
+    }
 }
 
 impl Progress {
     fn new(started: Instant, length: u64) -> Progress {
         let zero = || AtomicU64::new(0);
-        Progress { started, length, pulled: zero(), first: zero(), last: zero() }
+        Progress { started, length, pulled: zero(), first: zero(), last: zero(), waiting: AtomicWaker::new() }
     }
 
     fn pulled(&self, bytes: usize) {
@@ -138,34 +177,36 @@ impl Progress {
         if pulled >= self.length {
             self.last.store(after, Ordering::Relaxed);
         }
+        self.waiting.wake();
     }
 
-    fn stage(&self, limits: &StageLimits) -> Stage {
+    /// The stage, and when it began.
+    fn stage(&self) -> (Stage, Instant) {
         let at = |nanos: &AtomicU64| match nanos.load(Ordering::Relaxed) {
             0 => None,
             nanos => Some(self.started + Duration::from_nanos(nanos)),
         };
-        if self.length == 0 {
-            // Nothing is pulled that could tell the stages apart: they share their limits.
-            return Stage {
-                name: "connecting and waiting for an answer",
-                ends: self.started + limits.connect + limits.head,
-            };
-        }
         match (at(&self.first), at(&self.last)) {
-            (None, _) => Stage { name: "connecting", ends: self.started + limits.connect },
-            (Some(first), None) => Stage { name: "sending", ends: first + limits.send },
-            (Some(_), Some(last)) => Stage { name: "waiting for an answer", ends: last + limits.head },
+            (None, _) => (Stage::Connecting, self.started),
+            (Some(first), None) => (Stage::Sending, first),
+            (Some(_), Some(last)) => (Stage::Waiting, last),
         }
     }
 
+    /// Waits until `stage` is over. Without this a long limit on one stage would also be that of the next ones.
+    async fn passed(&self, stage: Stage) {
+        poll_fn(|cx| {
+            self.waiting.register(cx.waker());
+            if self.stage().0 == stage { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
     fn reach(&self) -> Reach {
-        match self.pulled.load(Ordering::Relaxed) {
-            // Without a body nothing reports; what is not known not to have left may have left.
-            _ if self.length == 0 => Reach::Sent,
-            0 => Reach::NotSent,
-            pulled if pulled < self.length => Reach::PartlySent,
-            _ => Reach::Sent,
+        match self.stage().0 {
+            Stage::Connecting => Reach::NotSent,
+            Stage::Sending => Reach::PartlySent,
+            Stage::Waiting => Reach::Sent,
         }
     }
 }
@@ -200,6 +241,16 @@ impl Stream for Outgoing {
     }
 }
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // Nothing is ever pulled of an empty body. Its end is the sign that the head went into a connection's buffer,
+        // or that the attempt is over, and then nobody looks any more.
+        if self.progress.length == 0 {
+            self.progress.pulled(0);
+        }
+    }
+}
+
 /// The body of an answer, with a limit on the silence between two pieces.
 fn chunks(response: cyper::Response, silence_max: Duration) -> Chunks {
     let pieces = unfold(Some(response), move |response| async move {
@@ -221,7 +272,11 @@ fn chunks(response: cyper::Response, silence_max: Duration) -> Chunks {
 
 fn failure(error: &cyper::Error, progress: &Progress) -> SendFailure {
     let connecting = matches!(error, cyper::Error::HyperClient(error) if error.is_connect());
-    let reach = if connecting { Reach::NotSent } else { progress.reach() };
+    // hyper says "canceled" of requests that it hands back without having begun them, and of no others.
+    let untouched = causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>());
+    let untouched = untouched.is_some_and(hyper::Error::is_canceled);
+    let pulled = progress.pulled.load(Ordering::Relaxed) > 0;
+    let reach = if (connecting || untouched) && !pulled { Reach::NotSent } else { progress.reach() };
     let cause = causes(error).find_map(cause_of).unwrap_or(Cause::Connection);
     SendFailure { reach, cause, message: describe(error) }
 }
@@ -240,7 +295,9 @@ fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError +
 
 fn cause_of(error: &(dyn StdError + 'static)) -> Option<Cause> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return matches!(tls, rustls::Error::InvalidCertificate(_)).then_some(Cause::Certificate);
+        let hopeless =
+            matches!(tls, rustls::Error::InvalidCertificate(_) | rustls::Error::PeerIncompatible(_));
+        return hopeless.then_some(Cause::Certificate);
     }
     // hyper does not export the type of its parse errors, only this question.
     let hyper = error.downcast_ref::<hyper::Error>()?;

@@ -81,7 +81,8 @@ pub(crate) enum Cause {
     Timeout,
     /// The connection could not be made, or broke.
     Connection,
-    /// The other side's certificate is not to be trusted. Trying again changes nothing.
+    /// The other side's certificate is not to be trusted, or it speaks no TLS that is safe. Trying again changes
+    /// nothing.
     Certificate,
     /// What came back is not HTTP.
     Malformed,

@@ -1,6 +1,6 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html>
 
-use super::{Action, Effect, Key, Operation, Place, Refusal, Request, ResponseHead, Result};
+use super::{Action, AnswerBody, Effect, Key, Operation, Place, Refusal, Request, ResponseHead, Result};
 use crate::protocol::request::Method;
 use object_storage::UploadId;
 
@@ -24,6 +24,10 @@ impl Action for AbortMultipartUpload<'_> {
     fn request(&self, place: &Place) -> Result<Request> {
         let request = place.object(Self::OPERATION, self.key, Method::Delete)?;
         Ok(request.query("uploadId", self.upload_id.as_str()))
+    }
+
+    fn body(&self) -> AnswerBody {
+        AnswerBody::Empty
     }
 
     fn read(&self, _: &Place, _: &ResponseHead, _: &[u8]) -> Result<(), Refusal> {

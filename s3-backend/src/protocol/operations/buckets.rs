@@ -1,7 +1,9 @@
 //! Making and removing a bucket of one's own, for programs that test a store:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html> and its neighbours.
 
-use super::{Action, Effect, ErrorKind, Key, Operation, Place, Refusal, Request, ResponseHead, Result, xml};
+use super::{
+    Action, AnswerBody, Effect, ErrorKind, Key, Operation, Place, Refusal, Request, ResponseHead, Result, xml,
+};
 use crate::protocol::request::Method;
 use object_storage::Payload;
 
@@ -36,6 +38,10 @@ impl Action for CreateBucket<'_> {
         Ok(request.header("content-type", "application/xml").payload(Payload::from(body)))
     }
 
+    fn body(&self) -> AnswerBody {
+        AnswerBody::Empty
+    }
+
     fn read(&self, _: &Place, _: &ResponseHead, _: &[u8]) -> Result<(), Refusal> {
         Ok(())
     }
@@ -64,6 +70,10 @@ impl Action for DeleteBucket {
 
     fn request(&self, place: &Place) -> Result<Request> {
         place.bucket(Self::OPERATION, Method::Delete)
+    }
+
+    fn body(&self) -> AnswerBody {
+        AnswerBody::Empty
     }
 
     fn read(&self, _: &Place, _: &ResponseHead, _: &[u8]) -> Result<(), Refusal> {
@@ -106,6 +116,10 @@ impl Action for PutBucketLifecycleConfiguration {
             .header("content-md5", content_md5(body.as_bytes()))
             .header("content-type", "application/xml")
             .payload(Payload::from(body)))
+    }
+
+    fn body(&self) -> AnswerBody {
+        AnswerBody::Empty
     }
 
     fn read(&self, _: &Place, _: &ResponseHead, _: &[u8]) -> Result<(), Refusal> {

@@ -1,7 +1,8 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
 
 use super::{
-    Action, Condition, Effect, ErrorKind, Key, Operation, Place, Refusal, Request, ResponseHead, Result,
+    Action, AnswerBody, Condition, Effect, ErrorKind, Key, Operation, Place, Refusal, Request, ResponseHead,
+    Result,
 };
 use crate::protocol::request::Method;
 use object_storage::DeleteOptions;
@@ -30,6 +31,10 @@ impl Action for DeleteObject<'_> {
     fn request(&self, place: &Place) -> Result<Request> {
         let if_match = self.options.if_match.as_ref().map(object_storage::ETag::to_header);
         Ok(place.object(Self::OPERATION, self.key, Method::Delete)?.header_if("if-match", if_match))
+    }
+
+    fn body(&self) -> AnswerBody {
+        AnswerBody::Empty
     }
 
     fn read(&self, _: &Place, _: &ResponseHead, _: &[u8]) -> Result<(), Refusal> {

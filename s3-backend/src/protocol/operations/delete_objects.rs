@@ -57,6 +57,8 @@ impl Action for DeleteObjects<'_> {
         for entry in &root.children {
             let result = match entry.name.as_str() {
                 "Deleted" => Ok(()),
+                // Gone is gone.
+                "Error" if entry.text_of("Code") == Some("NoSuchKey") => Ok(()),
                 "Error" => Err(entry),
                 _ => continue,
             };
@@ -81,9 +83,6 @@ impl Action for DeleteObjects<'_> {
 
 /// What S3 says of one key. Whether it was done is known: S3 answers for each key by itself.
 fn failed(head: &ResponseHead, entry: &Element) -> Error {
-    if entry.text_of("Code") == Some("NoSuchKey") {
-        return Error::new(ErrorKind::NotFound, Operation::DeleteObjects, "the key is not there");
-    }
     let refusal = Refusal::read_late(head, entry, Condition::Other);
     let kind = match refusal.class {
         crate::protocol::error::Class::Definite => refusal.kind,

@@ -70,11 +70,15 @@ impl Action for ListMultipartUploads<'_> {
         let marker = |name: &str| root.text_of(name).filter(|text| !text.is_empty());
         // Where the answer leaves the key out (SeaweedFS names the id only), the last entry is where to go on.
         let last = root.children_named("Upload").last().and_then(|entry| entry.text_of("Key"));
-        let next = match (is_truncated(&root), marker("NextKeyMarker").or(last)) {
+        let next = match (is_truncated(&root, "NextKeyMarker"), marker("NextKeyMarker").or(last)) {
             (false, _) => None,
             (true, Some(key)) => {
                 let id = marker("NextUploadIdMarker").unwrap_or_default();
-                Some(PageToken::new(format!("{key}{SEPARATOR}{id}")))
+                let next = PageToken::new(format!("{key}{SEPARATOR}{id}"));
+                if self.page == Some(&next) {
+                    return Err(violation("the next page is the same page again"));
+                }
+                Some(next)
             }
             (true, None) => return Err(violation("more is to come and the answer does not say how to ask")),
         };

@@ -92,8 +92,12 @@ impl Action for ListObjectsV2<'_> {
             return Err(violation("more entries than a page may hold"));
         }
 
-        let next = match (is_truncated(&root), root.text_of("NextContinuationToken")) {
+        const TOKEN: &str = "NextContinuationToken";
+        let next = match (is_truncated(&root, TOKEN), root.text_of(TOKEN)) {
             (false, _) => None,
+            (true, Some(token)) if self.page.is_some_and(|page| page.as_str() == token) => {
+                return Err(violation("the next page is the same page again"));
+            }
             (true, Some(token)) if !token.is_empty() => Some(PageToken::new(token)),
             (true, _) => {
                 return Err(violation("more is to come and the answer does not say how to ask for it"));

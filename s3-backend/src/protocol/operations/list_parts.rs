@@ -58,8 +58,12 @@ impl Action for ListParts<'_> {
         if !parts.windows(2).all(|pair| pair[0].number < pair[1].number) {
             return Err(Refusal::violation(head, "the parts are not in order of their numbers"));
         }
+        let after = self.page.and_then(|page| page.as_str().parse::<u16>().ok()).unwrap_or(0);
+        if parts.first().is_some_and(|first| first.number.get() <= after) {
+            return Err(Refusal::violation(head, "the parts begin before the page asked for"));
+        }
         // The last part of the page is the marker of the next one, whether or not the answer repeats it.
-        let next = match (is_truncated(&root), parts.last()) {
+        let next = match (is_truncated(&root, "NextPartNumberMarker"), parts.last()) {
             (false, _) => None,
             (true, Some(last)) => Some(PageToken::new(last.number.to_string())),
             (true, None) => return Err(Refusal::violation(head, "more is to come after an empty page")),

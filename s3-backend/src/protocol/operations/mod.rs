@@ -68,7 +68,7 @@ pub(crate) trait Action {
         AnswerBody::Ignored
     }
 
-    /// Reads an answer with a status of success. `body` is empty unless [`Action::body`] asks for XML.
+    /// Reads an answer with a status of success. `body` is empty unless [`Action::body`] asks for it.
     fn read(&self, place: &Place, head: &ResponseHead, body: &[u8]) -> Result<Self::Output, Refusal>;
 
     /// A refusal that is as good as success (what was to be deleted is not there).
@@ -82,6 +82,8 @@ pub(crate) trait Action {
 pub(crate) enum AnswerBody {
     /// Nothing that matters; the headers say it all.
     Ignored,
+    /// Nothing, as the headers do: a page of a proxy or portal shows itself by having something to say.
+    Empty,
     /// An XML document, read whole.
     Xml,
     /// The object: handed to the caller as it comes.
@@ -211,6 +213,17 @@ fn root(head: &ResponseHead, body: &[u8], name: &str, condition: Condition) -> R
     }
 }
 
+/// Whether a success without a header to prove it can come from the store: with no body, or with a document (some
+/// stores send one where S3 sends none) that is not an error.
+pub(crate) fn speaks_for_the_store(head: &ResponseHead, body: &[u8]) -> Result<(), Refusal> {
+    match xml::parse(body) {
+        Err(xml::BadXml::Empty) => Ok(()),
+        Ok(root) if root.name == "Error" => Err(Refusal::read_late(head, &root, Condition::Other)),
+        Ok(root) if !root.name.eq_ignore_ascii_case("html") => Ok(()),
+        _ => Err(Refusal::violation(head, "a page was answered where a store says nothing")),
+    }
+}
+
 /// How a listing encodes its keys.
 #[derive(Clone, Copy)]
 struct Encoding {
@@ -246,9 +259,12 @@ fn number(text: Option<&str>) -> Option<u64> {
     text?.trim().parse().ok()
 }
 
-/// Whether an answer says that more follows.
-fn is_truncated(root: &Element) -> bool {
-    root.text_of("IsTruncated").is_some_and(|text| text.trim() == "true")
+/// Whether an answer says that more follows. One that does not say it, but how to ask for more, means it.
+fn is_truncated(root: &Element, marker: &str) -> bool {
+    match root.text_of("IsTruncated") {
+        Some(text) => text.trim().eq_ignore_ascii_case("true"),
+        None => root.text_of(marker).is_some_and(|marker| !marker.is_empty()),
+    }
 }
 
 #[cfg(test)]
