@@ -1,108 +1,189 @@
-//! One set of keys for the whole process, asked for once and again when it expires.
+//! One set of keys for the whole process: asked for by one caller, used by all, refreshed before it expires.
+
+mod options;
+mod policy;
+mod registry;
+mod waiting;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
-use futures_util::lock::Mutex;
+use futures_util::future::{Either, select};
 
-use crate::chain::{CredentialsChain, CredentialsError};
-use crate::credentials::{Credentials, Identity};
+pub use self::options::CacheOptions;
+use self::policy::{Decision, Flight, Now, State, decide, refresh_of};
+use self::waiting::Waiting;
+use crate::chain::{CHAIN_MAX, CredentialsChain, CredentialsError, Fetched};
+use crate::credentials::Identity;
 use crate::explain::Explain;
 use crate::host::Host;
 
-/// Remembers what a [`CredentialsChain`] found, for all shards of a process.
+/// A fetch that has not ended by then is given up by those who wait for it. The chain has ended before,
+/// so the shard that fetches stands still, or was leaked.
+const FETCH_MAX: Duration = CHAIN_MAX.saturating_add(Duration::from_secs(10));
+
+/// Keeps what a [`CredentialsChain`] found, for all shards of a process.
 ///
-/// While one caller asks the chain, the others wait for its answer, on whatever thread they are. Keys
-/// without an expiry are asked for once; others again when they have expired.
+/// Keys that do not expire are asked for once. Keys of services that hand out temporary ones (instance
+/// metadata, containers, STS) are refreshed as the AWS SDKs agreed upon:
+///
+/// | when | what callers get |
+/// |---|---|
+/// | first use, or the last minute before expiry | all wait for the one fetch |
+/// | before that, in the advisory window ([`CacheOptions::advisory_window`]) | the cached keys, while one fetch runs |
+/// | the source cannot refresh them | the cached keys, even when they have expired; it is asked again after 5 to 10 minutes |
+/// | nothing is cached and the source fails | the error; the source is asked again after a second |
+/// | the source says that asking again is no use ([`Retry::NonRecoverable`](crate::Retry)) | the error, for 1 to 5 seconds, cached keys or not |
+/// | a service refused them ([`invalidate`](CredentialsCache::invalidate)) | as in the last minute, but no sooner than a failed refresh allows |
+///
+/// Keys of other sources (processes, files, the program's own) are fetched anew ten seconds before they
+/// expire and are never given out after that.
+///
+/// The fetch is a task of the shard that was first to need it, spawned through its [`Host`]: it goes on
+/// when the request that started it is dropped. A host that [cannot spawn](crate::HostBuilder::spawner)
+/// has it driven by that request instead; if this is dropped another caller takes over.
 pub struct CredentialsCache {
     chain: CredentialsChain,
-    // Held for a look or a pointer swap, never across an await. Readers do not exclude each other.
-    entry: RwLock<Option<Entry>>,
-    // Whoever holds it asks the chain. It wakes waiters of other threads, and a holder that is dropped
-    // half-way passes it on.
-    gate: Mutex<()>,
+    options: CacheOptions,
+    // Held for a look or an exchange, never across an await. Readers do not exclude each other.
+    state: RwLock<State>,
+    waiting: Arc<Waiting>,
 }
 
-#[derive(Clone)]
-struct Entry {
-    identity: Identity,
-    /// A service refused these keys; ask again before the next use.
-    refused: bool,
-}
-
-/// What to do for a caller who wants keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Decision {
-    /// Give it what is there.
-    Use,
-    /// Ask the chain first.
-    Fetch,
-}
-
-/// The cache's whole policy. Time is an argument.
-fn decide(now: SystemTime, entry: Option<&Entry>) -> Decision {
-    match entry {
-        Some(entry) if !entry.refused => match entry.identity.credentials() {
-            Some(keys) if keys.is_expired(now) => Decision::Fetch,
-            _ => Decision::Use,
-        },
-        _ => Decision::Fetch,
-    }
+/// What a caller does next.
+enum Next {
+    Return(Result<Identity, CredentialsError>),
+    /// Ask the source; whoever cannot wait takes the identity.
+    Fetch(Ticket, Option<Identity>),
+    Wait(Flight),
 }
 
 impl CredentialsCache {
     /// An empty cache; the first caller asks the chain.
     #[must_use]
     pub fn new(chain: CredentialsChain) -> Arc<CredentialsCache> {
-        Arc::new(CredentialsCache { chain, entry: RwLock::new(None), gate: Mutex::new(()) })
+        CredentialsCache::with_options(chain, CacheOptions::default())
     }
 
-    /// Keys that have not expired, or anonymity.
+    /// An empty cache with windows of its own.
+    #[must_use]
+    pub fn with_options(chain: CredentialsChain, options: CacheOptions) -> Arc<CredentialsCache> {
+        let state = RwLock::new(State::default());
+        Arc::new(CredentialsCache { chain, options, state, waiting: Arc::default() })
+    }
+
+    /// The one cache that all parts of the process share whose chains are configured alike, so that one
+    /// source is asked once for all of them. It lives as long as somebody holds it.
     ///
-    /// If they are at hand this returns at the first poll. Otherwise one caller asks the chain through
-    /// its own `host` and the others wait. Dropping the future of the one that asks lets the next
-    /// waiter ask; nothing is lost.
+    /// For programs whose hosts all see the same environment and files, such as those of one machine: the
+    /// chain's configuration is compared, not what its hosts would find.
+    #[must_use]
+    pub fn shared(chain: CredentialsChain) -> Arc<CredentialsCache> {
+        registry::shared(chain)
+    }
+
+    /// Keys to sign with now, or anonymity.
+    ///
+    /// If they are at hand and not about to expire this returns at the first poll, and mostly otherwise
+    /// too: see the table [above](CredentialsCache). Dropping the future leaves a spawned fetch running;
+    /// one that it drove itself is taken over by the next caller.
     ///
     /// # Errors
     ///
-    /// As [`CredentialsChain::resolve`]. A failure is not remembered: the next caller asks anew, and so
-    /// does each that was waiting.
-    pub async fn get(&self, host: &Host) -> Result<Identity, CredentialsError> {
-        if let Some(identity) = self.cached(host) {
-            return Ok(identity);
+    /// As [`CredentialsChain::resolve`]. Callers that waited together get the same error, and so do
+    /// those who come within the next second (1 to 5 where asking again is no use).
+    pub async fn get(self: &Arc<Self>, host: &Host) -> Result<Identity, CredentialsError> {
+        // Nearly always, and without looking at the second clock.
+        let fresh = self.state().fresh(host.now()).cloned();
+        match fresh {
+            Some(identity) => Ok(identity),
+            None => self.fetch_or_wait(host).await,
         }
-        let _gate = self.gate.lock().await;
-        // Whoever held the gate before may have brought them.
-        if let Some(identity) = self.cached(host) {
-            return Ok(identity);
-        }
-        let identity = self.chain.resolve(host).await?;
-        let entry = Entry { identity: identity.clone(), refused: false };
-        *self.entry.write().unwrap_or_else(PoisonError::into_inner) = Some(entry);
-        Ok(identity)
     }
 
-    /// What is at hand and may be used now, without asking anybody.
+    #[cold]
+    async fn fetch_or_wait(self: &Arc<Self>, host: &Host) -> Result<Identity, CredentialsError> {
+        // A task of our own that came to nothing panicked, or the runtime took it and dropped it. Once is
+        // enough; then it is driven here, where a panic meets somebody.
+        let mut may_spawn = host.spawns();
+        loop {
+            let flight = match self.next(host) {
+                Next::Return(result) => return result,
+                Next::Wait(flight) => {
+                    self.wait(host, flight).await;
+                    flight
+                }
+                Next::Fetch(ticket, cached) => {
+                    let flight = ticket.flight;
+                    if may_spawn {
+                        may_spawn = false;
+                        host.spawn(Box::pin(ticket.fly()));
+                        if let Some(identity) = cached {
+                            return Ok(identity);
+                        }
+                        self.wait(host, flight).await;
+                    } else {
+                        ticket.fly().await;
+                    }
+                    flight
+                }
+            };
+            let settled = self.state().settle(now(host), flight);
+            if let Some(result) = settled {
+                return result;
+            }
+        }
+    }
+
+    fn next(self: &Arc<Self>, host: &Host) -> Next {
+        let mut state = self.state_mut();
+        let (fetches, cached) = match decide(now(host), &state, &self.options) {
+            Decision::Use(identity) => return Next::Return(Ok(identity)),
+            Decision::Fail(error) => return Next::Return(Err(error)),
+            Decision::Refresh(identity) => (state.begin(), Some(identity)),
+            Decision::Wait => (state.begin(), None),
+        };
+        match (fetches, cached, state.flight()) {
+            (Some(flight), cached, _) => {
+                let first = state.is_empty();
+                let cache = Arc::clone(self);
+                Next::Fetch(Ticket { cache, host: host.clone(), flight, first, landed: false }, cached)
+            }
+            (None, Some(identity), _) => Next::Return(Ok(identity)),
+            (None, None, Some(flight)) => Next::Wait(flight),
+            (None, None, None) => unreachable!("a fetch that cannot begin is one that is under way"),
+        }
+    }
+
+    /// Waits for a fetch to end, but not for ever.
+    async fn wait(&self, host: &Host, flight: Flight) {
+        let mut ended = std::pin::pin!(self.waiting.wait(host, || self.state().flight() != Some(flight)));
+        if let Either::Left(((), _)) = select(ended.as_mut(), host.sleep(FETCH_MAX)).await {
+            return;
+        }
+        self.state_mut().abandon(flight, None, &self.options);
+        self.waiting.release();
+    }
+
+    /// What is at hand and would be given out now, without asking anybody.
     #[must_use]
     pub fn cached(&self, host: &Host) -> Option<Identity> {
-        let now = host.now();
-        let entry = self.entry.read().unwrap_or_else(PoisonError::into_inner);
-        match decide(now, entry.as_ref()) {
-            Decision::Use => entry.as_ref().map(|entry| entry.identity.clone()),
-            Decision::Fetch => None,
+        match self.look(host) {
+            Decision::Use(identity) | Decision::Refresh(identity) => Some(identity),
+            Decision::Wait | Decision::Fail(_) => None,
         }
     }
 
-    /// Tells that a service refused the keys with this id, so that the next caller asks the chain. Does
-    /// nothing if the cache holds others by now: many requests report the same refusal, late.
+    fn look(&self, host: &Host) -> Decision {
+        decide(now(host), &self.state(), &self.options)
+    }
+
+    /// Tells that a service refused the keys with this id, so that the next caller asks the source, back-off
+    /// permitting. The keys stay, for the case that the source is in trouble. Does nothing if the cache
+    /// holds others by now: many requests report the same refusal, late.
     pub fn invalidate(&self, access_key_id: &str) {
-        let mut entry = self.entry.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entry.as_mut()
-            && entry.identity.credentials().map(Credentials::access_key_id) == Some(access_key_id)
-        {
-            entry.refused = true;
-        }
+        self.state_mut().refuse(access_key_id);
     }
 
     /// The plan behind the cache, for its region and endpoint.
@@ -111,18 +192,69 @@ impl CredentialsCache {
         &self.chain
     }
 
-    /// Asks every source anew and reports; the cached keys stay.
+    /// Asks every source anew and reports, with when the keys would be refreshed; the cached keys stay.
     pub async fn explain(&self, host: &Host) -> Explain {
-        self.chain.explain(host).await
+        let refresh = |fetched: &Fetched| refresh_of(fetched, now(host), &self.options);
+        let explain = self.chain.explain_with(host, refresh).await;
+        let now = now(host);
+        let state = self.state();
+        match state.identity() {
+            None => explain,
+            Some(identity) => {
+                explain.with_cached(identity, state.next_refresh(now, &self.options), state.is_refused())
+            }
+        }
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn now(host: &Host) -> Now {
+    Now { wall: host.now(), steady: host.monotonic() }
+}
+
+/// The right to ask the source, and the duty to say how it ended, even if that is a panic.
+struct Ticket {
+    cache: Arc<CredentialsCache>,
+    host: Host,
+    flight: Flight,
+    /// Nothing is cached.
+    first: bool,
+    landed: bool,
+}
+
+impl Ticket {
+    async fn fly(mut self) {
+        let answer = self.cache.chain.fetch(&self.host, self.first).await;
+        let (now, draw) = (now(&self.host), self.host.random());
+        self.cache.state_mut().land(now, &self.cache.options, self.flight, draw, answer);
+        self.landed = true;
+        self.cache.waiting.release();
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.landed {
+            return;
+        }
+        let panicked = std::thread::panicking().then(|| (now(&self.host), 0.0));
+        self.cache.state_mut().abandon(self.flight, panicked, &self.cache.options);
+        self.cache.waiting.release();
     }
 }
 
 impl fmt::Debug for CredentialsCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entry = self.entry.read().unwrap_or_else(PoisonError::into_inner);
         f.debug_struct("CredentialsCache")
             .field("chain", &self.chain)
-            .field("identity", &entry.as_ref().map(|entry| &entry.identity))
-            .finish()
+            .field("identity", &self.state().identity())
+            .finish_non_exhaustive()
     }
 }

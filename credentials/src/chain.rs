@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::{Either, select};
 
 use crate::credentials::Identity;
 use crate::endpoint::{self, Endpoint, Service};
@@ -29,6 +32,8 @@ pub struct CredentialsChain(Arc<Plan>);
 struct Plan {
     links: Vec<Link>,
     settings: Settings,
+    /// What it was built from.
+    origin: CredentialsChainBuilder,
 }
 
 /// What the lookups of region and endpoint share with the sources.
@@ -69,6 +74,11 @@ impl CredentialsChain {
         }
     }
 
+    /// Whether both were configured alike, so that in the same environment they find the same keys.
+    pub(crate) fn is_like(&self, other: &CredentialsChain) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.origin.is_like(&other.0.origin)
+    }
+
     /// Asks the sources in order until one has keys or fails.
     ///
     /// Reads variables and files each time; put a [`CredentialsCache`](crate::CredentialsCache) in
@@ -80,9 +90,15 @@ impl CredentialsChain {
     ///   show it to whoever runs the program.
     /// - [`CredentialsError::Provider`]: a configured source failed, see [`ProviderError::retry`].
     pub async fn resolve(&self, host: &Host) -> Result<Identity, CredentialsError> {
-        let (outcome, sources) = self.walk(host).await;
+        Ok(self.fetch(host, true).await?.identity)
+    }
+
+    /// The same for the cache. `first` tells that there are no keys yet, so that even expired ones from
+    /// a service that extends them are better than none.
+    pub(crate) async fn fetch(&self, host: &Host, first: bool) -> Result<Fetched, CredentialsError> {
+        let (outcome, sources) = self.walk(host, first).await;
         match outcome {
-            Outcome::Found(identity) => Ok(identity),
+            Outcome::Found(fetched) => Ok(fetched),
             Outcome::Failed(error) => {
                 let explain = self.report(host, None, sources).await;
                 Err(CredentialsError::Provider(Box::new(error), Box::new(explain)))
@@ -96,10 +112,19 @@ impl CredentialsChain {
     /// Asks the sources as [`resolve`](CredentialsChain::resolve) does and reports about each, what is
     /// configured behind the winner included.
     pub async fn explain(&self, host: &Host) -> Explain {
-        match self.walk(host).await {
-            (Outcome::Found(identity), sources) => self.report(host, Some(&identity), sources).await,
-            (Outcome::Failed(_) | Outcome::NotFound, sources) => self.report(host, None, sources).await,
-        }
+        self.explain_with(host, |_| None).await
+    }
+
+    /// The same for the cache, which knows when it would refresh what was found.
+    pub(crate) async fn explain_with(
+        &self,
+        host: &Host,
+        refresh: impl FnOnce(&Fetched) -> Option<SystemTime>,
+    ) -> Explain {
+        let (outcome, sources) = self.walk(host, true).await;
+        let Outcome::Found(fetched) = outcome else { return self.report(host, None, sources).await };
+        let explain = self.report(host, Some(&fetched.identity), sources).await;
+        explain.with_next_refresh(refresh(&fetched))
     }
 
     /// The region, from the first of: [`region`](CredentialsChainBuilder::region), `AWS_REGION`,
@@ -127,7 +152,8 @@ impl CredentialsChain {
     }
 
     /// The walk itself. Rows of links behind the end are left for `report`.
-    async fn walk(&self, host: &Host) -> (Outcome, Vec<SourceReport>) {
+    async fn walk(&self, host: &Host, first: bool) -> (Outcome, Vec<SourceReport>) {
+        let began = host.monotonic();
         let mut sources = Vec::new();
         for link in &self.0.links {
             let name = link.provider.name();
@@ -146,11 +172,16 @@ impl CredentialsChain {
                 }
                 None => {}
             }
-            match link.provider.resolve(host).await.and_then(|resolved| refuse_expired(resolved, name, host))
-            {
+            let left = CHAIN_MAX.saturating_sub(host.monotonic().saturating_sub(began));
+            let answer = match select(link.provider.resolve(host), host.sleep(left)).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right(_) => Err(too_slow(name)),
+            };
+            match answer.and_then(|resolved| refuse_expired(resolved, name, host, first)) {
                 Ok(Resolved::Found(identity)) => {
                     sources.push(row(Status::Used, crate::explain::describe(&identity)));
-                    return (Outcome::Found(identity), sources);
+                    let eligible = link.provider.stale_ok();
+                    return (Outcome::Found(Fetched { identity, eligible }), sources);
                 }
                 Ok(Resolved::Skipped(reason)) => sources.push(row(Status::Skipped, reason.to_string())),
                 Err(error) => {
@@ -192,16 +223,48 @@ impl CredentialsChain {
     }
 }
 
+/// All sources together may take this long, where the host's clock can wait. The slowest of them, a program, has a
+/// limit of a minute of its own.
+pub(crate) const CHAIN_MAX: Duration = Duration::from_secs(65);
+
+fn too_slow(source: SourceName) -> ProviderError {
+    let message = format!("no answer when the {} seconds for all sources were over", CHAIN_MAX.as_secs());
+    ProviderError::new(source, ProviderErrorKind::Timeout { phase: "chain" }, Retry::Transient, message)
+}
+
+/// What a source gave, and how it may be used.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) identity: Identity,
+    /// The source extends its keys when it is in trouble: they may be used past their expiry.
+    pub(crate) eligible: bool,
+}
+
 enum Outcome {
-    Found(Identity),
+    Found(Fetched),
     NotFound,
     Failed(ProviderError),
 }
 
-/// Keys that are dead on arrival are a failure of their source, whichever it is.
-fn refuse_expired(resolved: Resolved, source: SourceName, host: &Host) -> Result<Resolved, ProviderError> {
+/// How long keys are believed that instance metadata, in trouble itself, hands out past their expiry:
+/// this, and up to five minutes more.
+const EXTENSION: Duration = Duration::from_secs(10 * 60);
+const EXTENSION_SPREAD: Duration = Duration::from_secs(5 * 60);
+
+/// Keys that are dead on arrival are a failure of their source, whichever it is. Only where there are
+/// no better ones, instance metadata is believed: the services go on accepting what it hands out.
+fn refuse_expired(
+    resolved: Resolved,
+    source: SourceName,
+    host: &Host,
+    first: bool,
+) -> Result<Resolved, ProviderError> {
     let Resolved::Found(Identity::Keys(keys)) = &resolved else { return Ok(resolved) };
     match keys.expires_at() {
+        Some(_) if keys.is_expired(host.now()) && first && source == SourceName::Imds => {
+            let until = host.now() + EXTENSION + EXTENSION_SPREAD.mul_f64(host.random());
+            Ok(keys.extended_to(until).into())
+        }
         Some(at) if keys.is_expired(host.now()) => {
             let kind = ProviderErrorKind::Malformed { field: "expiration" };
             let message = format!("the keys expired at {}", crate::explain::timestamp(at));
@@ -223,6 +286,7 @@ impl fmt::Debug for CredentialsChain {
 }
 
 /// Puts a [`CredentialsChain`] together.
+#[derive(Clone)]
 pub struct CredentialsChainBuilder {
     inline: Option<Inline>,
     profile_name: Option<String>,
@@ -290,9 +354,32 @@ impl CredentialsChainBuilder {
         self
     }
 
+    fn is_like(&self, other: &CredentialsChainBuilder) -> bool {
+        // Field by field, so that one that is added cannot be forgotten here: whoever is taken for alike
+        // gets the other's keys.
+        let CredentialsChainBuilder { inline, profile_name, region, custom, only, without, ambient } = self;
+        let inlines_alike = match (inline, &other.inline) {
+            (None, None) | (Some(Inline::Anonymous), Some(Inline::Anonymous)) => true,
+            (Some(Inline::Profile(one)), Some(Inline::Profile(other))) => one == other,
+            (Some(Inline::Keys(one)), Some(Inline::Keys(other))) => {
+                one.is_same(other) && one.expires_at() == other.expires_at()
+            }
+            _ => false,
+        };
+        inlines_alike
+            && *profile_name == other.profile_name
+            && *region == other.region
+            && custom.len() == other.custom.len()
+            && custom.iter().zip(&other.custom).all(|(one, other)| Arc::ptr_eq(one, other))
+            && *only == other.only
+            && *without == other.without
+            && *ambient == other.ambient
+    }
+
     /// The plan.
     #[must_use]
     pub fn build(self) -> CredentialsChain {
+        let origin = self.clone();
         // Inline keys and anonymity say whose name to use; then a profile only adds settings.
         let pinned = if self.inline.is_none() { self.profile_name.clone() } else { None };
         let inline = self.inline.clone().or(pinned.clone().map(Inline::Profile));
@@ -331,7 +418,7 @@ impl CredentialsChainBuilder {
             environment: self.ambient,
             profiles,
         };
-        CredentialsChain(Arc::new(Plan { links, settings }))
+        CredentialsChain(Arc::new(Plan { links, settings, origin }))
     }
 }
 
@@ -359,6 +446,15 @@ pub enum CredentialsError {
 }
 
 impl CredentialsError {
+    /// Whether asking again can help. That nothing is configured may change.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            CredentialsError::NoCredentials(_) => Retry::Recoverable,
+            CredentialsError::Provider(error, _) => error.retry(),
+        }
+    }
+
     /// The report about every source.
     #[must_use]
     pub fn explain(&self) -> &Explain {

@@ -24,13 +24,15 @@ const ACCOUNT_ID_BYTES_MAX: usize = 64;
 /// A value that exists has been checked: key id and session token are visible ASCII, because they travel
 /// in headers and URLs, and nothing is empty. `Debug` shows the ends of the key id and never a secret.
 #[derive(Clone)]
-pub struct Credentials(Arc<Keys>);
+pub struct Credentials {
+    keys: Arc<Keys>,
+    expires_at: Option<SystemTime>,
+}
 
 struct Keys {
     access_key_id: String,
     secret_access_key: Secret,
     session_token: Option<Secret>,
-    expires_at: Option<SystemTime>,
     account_id: Option<String>,
     source: SourceName,
 }
@@ -52,54 +54,68 @@ impl Credentials {
     /// [`mask_access_key_id`](crate::mask_access_key_id).
     #[must_use]
     pub fn access_key_id(&self) -> &str {
-        &self.0.access_key_id
+        &self.keys.access_key_id
     }
 
     /// The secret half, for the signer.
     #[must_use]
     pub fn secret_access_key(&self) -> &Secret {
-        &self.0.secret_access_key
+        &self.keys.secret_access_key
     }
 
     /// The token that temporary keys need beside every signature.
     #[must_use]
     pub fn session_token(&self) -> Option<&Secret> {
-        self.0.session_token.as_ref()
+        self.keys.session_token.as_ref()
     }
 
     /// When the service stops to accept the keys; `None` for keys that stay valid until revoked.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.0.expires_at
+        self.expires_at
     }
 
     /// Whether the service refuses the keys at `now`. The instant of expiry itself is too late.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
-        self.0.expires_at.is_some_and(|expires_at| now >= expires_at)
+        self.expires_at.is_some_and(|expires_at| now >= expires_at)
+    }
+
+    /// The same keys, believed to live until then.
+    pub(crate) fn extended_to(&self, expires_at: SystemTime) -> Credentials {
+        Credentials { keys: Arc::clone(&self.keys), expires_at: Some(expires_at) }
     }
 
     /// The account that the keys belong to, where the source tells. For reports only.
     #[must_use]
     pub fn account_id(&self) -> Option<&str> {
-        self.0.account_id.as_deref()
+        self.keys.account_id.as_deref()
+    }
+
+    /// Whether the two sign alike.
+    pub(crate) fn is_same(&self, other: &Credentials) -> bool {
+        let exposed = [self, other].map(|keys| {
+            let token = keys.session_token().map(Secret::expose_secret);
+            (keys.access_key_id(), keys.secret_access_key().expose_secret(), token)
+        });
+        Arc::ptr_eq(&self.keys, &other.keys) || exposed[0] == exposed[1]
     }
 
     /// Which link of the chain gave the keys.
     #[must_use]
     pub fn source(&self) -> SourceName {
-        self.0.source
+        self.keys.source
     }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
-            .field("access_key_id", &mask_access_key_id(&self.0.access_key_id))
-            .field("session_token", &self.0.session_token.is_some())
-            .field("expires_at", &self.0.expires_at)
-            .field("account_id", &self.0.account_id)
-            .field("source", &self.0.source)
+            .field("access_key_id", &mask_access_key_id(&self.keys.access_key_id))
+            .field("session_token", &self.keys.session_token.is_some())
+            .field("expires_at", &self.expires_at)
+            .field("account_id", &self.keys.account_id)
+            .field("source", &self.keys.source)
             .finish_non_exhaustive()
     }
 }
@@ -154,14 +170,14 @@ impl CredentialsBuilder {
         if let Some(account_id) = &self.account_id {
             check(AccountId, account_id, ACCOUNT_ID_BYTES_MAX, is_visible_ascii)?;
         }
-        Ok(Credentials(Arc::new(Keys {
+        let keys = Arc::new(Keys {
             access_key_id: self.access_key_id,
             secret_access_key: self.secret_access_key,
             session_token: self.session_token,
-            expires_at: self.expires_at,
             account_id: self.account_id,
             source,
-        })))
+        });
+        Ok(Credentials { keys, expires_at: self.expires_at })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::region::{Region, RegionError};
 #[derive(Debug, Clone, Serialize)]
 pub struct Explain {
     used: Option<UsedReport>,
+    cached: Option<CachedReport>,
     sources: Vec<SourceReport>,
     region: RegionReport,
     warnings: Vec<String>,
@@ -33,6 +34,24 @@ pub struct UsedReport {
     pub account_id: Option<String>,
     /// When the keys expire, RFC 3339 in UTC; `None` for keys that do not.
     pub expires_at: Option<String>,
+    /// When a cache that fetched them now would ask again, RFC 3339 in UTC; `None` for never, and where
+    /// no cache was asked.
+    pub next_refresh: Option<String>,
+}
+
+/// What a cache holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct CachedReport {
+    /// The source that gave it; `None` if anonymous.
+    pub source: Option<SourceName>,
+    /// The masked key id; `None` if anonymous.
+    pub access_key_id: Option<String>,
+    /// When the keys expire, RFC 3339 in UTC; `None` for keys that do not.
+    pub expires_at: Option<String>,
+    /// When the source is asked next, should somebody need keys then; `None` for never.
+    pub next_refresh: Option<String>,
+    /// A service refused them.
+    pub refused: bool,
 }
 
 /// What one source answered.
@@ -119,15 +138,46 @@ impl Explain {
                 access_key_id: keys.map(|keys| mask_access_key_id(keys.access_key_id())),
                 account_id: keys.and_then(|keys| keys.account_id()).map(str::to_owned),
                 expires_at: keys.and_then(|keys| keys.expires_at()).map(timestamp),
+                next_refresh: None,
             }
         });
-        Explain { used, sources, region, warnings }
+        Explain { used, cached: None, sources, region, warnings }
+    }
+
+    pub(crate) fn with_next_refresh(mut self, at: Option<SystemTime>) -> Explain {
+        if let Some(used) = &mut self.used {
+            used.next_refresh = at.map(timestamp);
+        }
+        self
+    }
+
+    pub(crate) fn with_cached(
+        mut self,
+        identity: &Identity,
+        next_refresh: Option<SystemTime>,
+        refused: bool,
+    ) -> Explain {
+        let keys = identity.credentials();
+        self.cached = Some(CachedReport {
+            source: keys.map(|keys| keys.source()),
+            access_key_id: keys.map(|keys| mask_access_key_id(keys.access_key_id())),
+            expires_at: keys.and_then(|keys| keys.expires_at()).map(timestamp),
+            next_refresh: next_refresh.map(timestamp),
+            refused,
+        });
+        self
     }
 
     /// The identity, if one was found.
     #[must_use]
     pub fn used(&self) -> Option<&UsedReport> {
         self.used.as_ref()
+    }
+
+    /// What the cache that was asked holds, which a report made anew does not change.
+    #[must_use]
+    pub fn cached(&self) -> Option<&CachedReport> {
+        self.cached.as_ref()
     }
 
     /// Every source, in the order of the chain.
@@ -175,6 +225,12 @@ impl fmt::Display for Explain {
                 write!(f, "\n{:indent$}hint: {}", "", one_line(hint))?;
             }
         }
+        if let Some(at) = self.used.as_ref().and_then(|used| used.next_refresh.as_ref()) {
+            write!(f, "\nnext refresh: {at}")?;
+        }
+        if let Some(cached) = &self.cached {
+            write!(f, "\ncached: {}", cached.describe())?;
+        }
         match &self.region {
             RegionReport { name: Some(name), origin: Some(origin), .. } => {
                 write!(f, "\nregion: {name}, from {origin}")?;
@@ -187,6 +243,24 @@ impl fmt::Display for Explain {
             write!(f, "\nwarning: {}", one_line(warning))?;
         }
         Ok(())
+    }
+}
+
+impl CachedReport {
+    fn describe(&self) -> String {
+        let Some(id) = &self.access_key_id else { return "anonymous".to_owned() };
+        let mut text = format!("key {id}");
+        if self.refused {
+            text += ", refused by a service";
+        }
+        match &self.expires_at {
+            Some(at) => text += &format!(", expires {at}"),
+            None => text += ", does not expire",
+        }
+        if let Some(at) = &self.next_refresh {
+            text += &format!(", next refresh {at}");
+        }
+        text
     }
 }
 

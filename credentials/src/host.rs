@@ -1,9 +1,10 @@
-//! The door to everything ambient: variables, files, time, chance, HTTP, names and programs come in here
-//! and nowhere else.
+//! The door to everything ambient: variables, files, time, chance, HTTP, names, programs and tasks come in
+//! here and nowhere else.
 
 mod http;
 mod memory;
 mod process;
+mod spawn;
 mod system;
 
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 pub use self::http::{Dns, HttpError, HttpErrorKind, HttpPhase, HttpSend, ProxyUse, SendOptions};
 pub use self::memory::{FixedClock, FixedRandom, MemoryEnvironment, MemoryFiles};
 pub use self::process::{Command, ProcessError, ProcessErrorKind, ProcessOutput, Processes};
+pub use self::spawn::Spawn;
 pub use self::system::{SystemClock, SystemEnvironment, SystemFiles, SystemRandom};
 
 /// What one shard's credential lookups may see and touch.
@@ -157,6 +159,7 @@ impl Host {
             http: None,
             dns: None,
             processes: None,
+            spawner: None,
         }
     }
 
@@ -221,6 +224,18 @@ impl Host {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Whether [`spawn`](Host::spawn) works.
+    pub(crate) fn spawns(&self) -> bool {
+        self.parts.spawner.is_some()
+    }
+
+    /// Starts a task that goes on without the caller; it is dropped if nobody runs tasks.
+    pub(crate) fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        if let Some(spawner) = &self.parts.spawner {
+            spawner.spawn(task);
         }
     }
 
@@ -304,6 +319,7 @@ pub struct HostBuilder {
     http: Option<Rc<dyn HttpSend>>,
     dns: Option<Rc<dyn Dns>>,
     processes: Option<Rc<dyn Processes>>,
+    spawner: Option<Rc<dyn Spawn>>,
 }
 
 impl HostBuilder {
@@ -353,6 +369,14 @@ impl HostBuilder {
     #[must_use]
     pub fn processes(mut self, processes: impl Processes + 'static) -> HostBuilder {
         self.processes = Some(Rc::new(processes));
+        self
+    }
+
+    /// Who runs what must go on when the request that started it is dropped: the fetch of a
+    /// [`CredentialsCache`](crate::CredentialsCache). Without one the request drives it.
+    #[must_use]
+    pub fn spawner(mut self, spawner: impl Spawn + 'static) -> HostBuilder {
+        self.spawner = Some(Rc::new(spawner));
         self
     }
 

@@ -49,18 +49,19 @@ mod providers;
 mod redact;
 mod region;
 mod secret;
+pub mod sigv4;
 
-pub use cache::CredentialsCache;
+pub use cache::{CacheOptions, CredentialsCache};
 pub use chain::{CredentialsChain, CredentialsChainBuilder, CredentialsError};
 pub use credentials::{
     Credentials, CredentialsBuilder, CredentialsPart, CredentialsProblem, Identity, InvalidCredentials,
 };
 pub use endpoint::{Endpoint, Service};
-pub use explain::{Explain, RegionReport, SourceReport, Status, UsedReport};
+pub use explain::{CachedReport, Explain, RegionReport, SourceReport, Status, UsedReport};
 pub use host::{
     Clock, Command, Dns, Environment, FileContent, Files, FixedClock, FixedRandom, Host, HostBuilder,
     HttpError, HttpErrorKind, HttpPhase, HttpSend, MemoryEnvironment, MemoryFiles, ProcessError,
-    ProcessErrorKind, ProcessOutput, Processes, ProxyUse, Random, SendOptions, SystemClock,
+    ProcessErrorKind, ProcessOutput, Processes, ProxyUse, Random, SendOptions, Spawn, SystemClock,
     SystemEnvironment, SystemFiles, SystemRandom,
 };
 pub use provider::{

@@ -81,6 +81,7 @@ impl Driver {
         let identity = match timeout_at(ends, self.credentials.get(&self.host)).await {
             Ok(Ok(identity)) => identity,
             Ok(Err(error)) => return Ended::NotBegun(without_keys(A::OPERATION, error)),
+            // The fetch goes on for those who come later.
             Err(_) => {
                 return Ended::Unanswered(too_late("finding credentials took the operation's whole time"));
             }
@@ -94,7 +95,7 @@ impl Driver {
         }
         let signed = sign(request, &identity, &self.region, clock::timestamp());
         let limits = self.limits(A::OPERATION, request, left);
-        match self.transport.send(&signed, &limits).await {
+        let ended = match self.transport.send(&signed, &limits).await {
             Err(failure) => Ended::Unanswered(unanswered(failure)),
             Ok(response) => {
                 // An answer that begins in the last moment may still be read.
@@ -107,7 +108,13 @@ impl Driver {
                     })),
                 }
             }
+        };
+        if let (Ended::Refused(refusal), Some(keys)) = (&ended, identity.credentials())
+            && refusal.blames_keys()
+        {
+            self.credentials.invalidate(keys.access_key_id());
         }
+        ended
     }
 
     /// Reads an answer as its status and the action ask for.

@@ -17,6 +17,8 @@ mod clock;
 #[cfg(feature = "cyper")]
 mod driver;
 #[cfg(feature = "cyper")]
+mod host;
+#[cfg(feature = "cyper")]
 mod multipart;
 #[cfg(feature = "cyper")]
 mod open;
@@ -25,6 +27,8 @@ mod storage;
 #[cfg(feature = "cyper")]
 mod transport;
 
+#[cfg(feature = "cyper")]
+pub use crate::host::system_host;
 #[cfg(feature = "cyper")]
 pub use crate::open::{credentials_chain, factory};
 #[cfg(feature = "cyper")]

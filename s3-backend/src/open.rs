@@ -13,6 +13,7 @@ use object_storage::{
 use url::Url;
 
 use crate::driver::Driver;
+use crate::host::Trust;
 use crate::protocol::address::Address;
 use crate::protocol::operations::Place;
 use crate::storage::S3Storage;
@@ -26,8 +27,8 @@ const REGION_OF_ENDPOINTS: &str = "us-east-1";
 
 /// A factory for any configuration: S3 here, and directories and memory as `object-storage` has them.
 ///
-/// The program makes one and gives a clone to every shard's thread; all stores it opens share the credentials (one
-/// source is asked once per process) and the TLS configuration.
+/// The program makes one and gives a clone to every shard's thread; all stores it opens share the TLS configuration,
+/// and all stores of the process whose credentials are configured alike share those: their source is asked once.
 ///
 /// # Errors
 ///
@@ -49,11 +50,13 @@ pub fn factory(config: &StorageConfig) -> Result<StorageFactory> {
     match config.as_object() {
         None => config.factory(),
         Some(object) => {
-            let shared = Shared::new(object.clone());
+            // All factories see this machine, and so find the same keys for the same configuration.
+            let credentials = CredentialsCache::shared(credentials_chain(object));
+            let shared = Shared::with_credentials(object.clone(), credentials);
             Ok(StorageFactory::new(move || {
                 let shared = Arc::clone(&shared);
                 Box::pin(async move {
-                    let storage = shared.open(Host::system()).await?;
+                    let storage = shared.open(shared.host()).await?;
                     Ok(Rc::new(storage) as Rc<dyn ObjectStorage>)
                 })
             }))
@@ -62,8 +65,8 @@ pub fn factory(config: &StorageConfig) -> Result<StorageFactory> {
 }
 
 impl S3Storage {
-    /// Opens one store by itself. `host` is where environment, files and clock come from: usually
-    /// [`Host::system`].
+    /// Opens one store by itself. `host` is where environment, files, clock and the answers of credential
+    /// services come from: usually [`system_host`](crate::system_host).
     ///
     /// Programs with several shards use a [factory](crate::factory), whose stores share keys and certificates.
     /// No request is made yet.
@@ -74,6 +77,21 @@ impl S3Storage {
     /// for by the first operation.
     pub async fn open(config: &ObjectConfig, host: Host) -> Result<S3Storage> {
         Shared::new(config.clone()).open(host).await
+    }
+
+    /// The same with credentials that the program has, for instance to share them between stores, or to give them
+    /// [options](credentials::CacheOptions). Region and endpoint that the configuration leaves open are looked up
+    /// by the chain behind them.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](S3Storage::open).
+    pub async fn open_with_credentials(
+        config: &ObjectConfig,
+        credentials: Arc<CredentialsCache>,
+        host: Host,
+    ) -> Result<S3Storage> {
+        Shared::with_credentials(config.clone(), credentials).open(host).await
     }
 }
 
@@ -114,7 +132,17 @@ struct Shared {
 impl Shared {
     fn new(config: ObjectConfig) -> Arc<Shared> {
         let credentials = CredentialsCache::new(credentials_chain(&config));
+        Shared::with_credentials(config, credentials)
+    }
+
+    fn with_credentials(config: ObjectConfig, credentials: Arc<CredentialsCache>) -> Arc<Shared> {
         Arc::new(Shared { config, credentials, tls: OnceLock::new() })
+    }
+
+    /// This machine, with the proxy and the certificates of the configuration.
+    fn host(&self) -> Host {
+        let trust = Trust::new(self.roots(&Host::system()));
+        crate::host::host(self.config.proxy().cloned(), trust)
     }
 
     async fn open(&self, host: Host) -> Result<S3Storage> {

@@ -38,6 +38,9 @@ pub(crate) enum Command {
         store: StoreArguments,
         json: bool,
     },
+    Refresh {
+        quick: bool,
+    },
     Serve(Serve),
     List,
     Help,
@@ -90,6 +93,7 @@ const RUN: &[Known] = &[
 ];
 const BIG_OBJECT: &[Known] = &[("size", Some("SIZE")), ("seed", Some("N")), ("max-memory", Some("SIZE"))];
 const CREDENTIALS: &[Known] = &[("json", None)];
+const REFRESH: &[Known] = &[("quick", None)];
 const SERVE: &[Known] =
     &[("port", Some("N")), ("tls-ca", Some("FILE")), ("json", None), ("until-stdin-closes", None)];
 
@@ -98,6 +102,7 @@ const COMMANDS: &[(&str, &[&[Known]])] = &[
     ("", &[STORE, RUN]),
     ("big-object", &[STORE, BIG_OBJECT]),
     ("credentials", &[STORE, CREDENTIALS]),
+    ("refresh", &[REFRESH]),
     ("serve", &[SERVE]),
 ];
 
@@ -154,6 +159,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     match COMMANDS[command.unwrap_or(0)].0 {
         "big-object" => big_object(given),
         "credentials" => Ok(Command::Credentials { json: given.flag("json"), store: StoreArguments(given) }),
+        "refresh" => Ok(Command::Refresh { quick: given.flag("quick") }),
         "serve" => serve(&given),
         _ => run(given),
     }

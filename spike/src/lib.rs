@@ -1,3 +1,5 @@
-//! The library half of `spike`: the S3 server that runs inside the process, for the program and for tests.
+//! The library half of `spike`, for the program and for tests: the S3 server that runs inside the process, and what
+//! takes minutes.
 
+pub mod refresh;
 pub mod server;

@@ -17,6 +17,7 @@ use std::fmt::Display;
 use std::io::Write;
 
 use credentials::Host;
+use spike::refresh::Refresh;
 
 use crate::big_object::BigObject;
 use crate::cli::{Command, HELP};
@@ -51,6 +52,7 @@ fn obey(command: Command) -> Exit {
                 table.line(&format!("{:<22}{}", scenario.name, scenario.about));
             }
         }
+        Command::Refresh { quick } => return refresh(quick, &table),
         Command::Serve(options) => return serve::serve(&options),
         Command::Run { store, scenarios, json, limit, keys_are_paths } => {
             return speaking_to_stores(async |interrupt: &Interrupt| {
@@ -80,13 +82,29 @@ fn obey(command: Command) -> Exit {
         Command::Credentials { store, json } => {
             return on_a_runtime(async {
                 match store.config().await {
-                    Ok(config) => explain::explain(&config, json, &host, &table).await,
+                    Ok(config) => explain::explain(&config, json, &table).await,
                     Err(usage) => complain(&usage),
                 }
             });
         }
     }
     Exit::Passed
+}
+
+/// Keys that live for a minute, used for five; or the same within seconds.
+fn refresh(quick: bool, table: &Table) -> Exit {
+    let plan = if quick { Refresh::seconds() } else { Refresh::five_minutes() };
+    table
+        .line(&format!("{} shards write for {:?}, with keys of {:?}", plan.shards, plan.time, plan.lifetime));
+    match spike::refresh::refresh(&plan) {
+        Err(error) => complain(&error),
+        Ok(happened) => {
+            table.line(&happened.to_string());
+            let problems = happened.problems(&plan);
+            problems.iter().for_each(|problem| table.line(&format!("FAILED: {problem}")));
+            if problems.is_empty() { Exit::Passed } else { Exit::Failed }
+        }
+    }
 }
 
 /// Runs a command that makes something in a store, and must be told when it is to remove it early.

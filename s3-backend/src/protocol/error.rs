@@ -27,6 +27,8 @@ pub(crate) struct Refusal {
 pub(crate) enum Class {
     /// S3 itself says that this request was not carried out.
     Definite,
+    /// Definite, and on account of keys whose time is over: with fresh ones the same request may do.
+    StaleKeys,
     /// The store wants less. On S3 nothing was done; behind a proxy nobody knows.
     Throttle,
     /// Something failed on the way or inside; whether anything was done is open.
@@ -83,7 +85,18 @@ impl Refusal {
         // something in between that never asked S3.
         let from_s3 = code.is_some() || ((is_head || head.status == 304) && body.is_empty());
         let believed = from_s3 || is_plain(head, body) || is_redirect(head.status);
-        Refusal::judge(head, head.status, code, document.as_ref(), condition, believed)
+        let mut refusal = Refusal::judge(head, head.status, code, document.as_ref(), condition, believed);
+        if is_head && head.status == 400 && body.is_empty() {
+            // The answer to HEAD cannot say `ExpiredToken`; and there is hardly another way to ask wrongly.
+            refusal.class = Class::StaleKeys;
+        }
+        refusal
+    }
+
+    /// Whether the keys are to blame, so that whoever holds them should ask their source again.
+    pub(crate) fn blames_keys(&self) -> bool {
+        self.class == Class::StaleKeys
+            || matches!(self.answer.code.as_str(), "InvalidAccessKeyId" | "SignatureDoesNotMatch")
     }
 
     /// Reads an error document that came with status 200, as CopyObject and CompleteMultipartUpload send it when
@@ -105,7 +118,7 @@ impl Refusal {
         let (kind, class) = classify(status, code.unwrap_or_default(), condition);
         let (kind, class) = match class {
             // Who is not S3 cannot speak for S3.
-            Class::Definite if !from_s3 => (ErrorKind::Protocol, Class::Violation),
+            Class::Definite | Class::StaleKeys if !from_s3 => (ErrorKind::Protocol, Class::Violation),
             class => (kind, class),
         };
         Refusal {
@@ -144,7 +157,7 @@ fn is_redirect(status: u16) -> bool {
 
 /// The table.
 fn classify(status: u16, code: &str, condition: Condition) -> (ErrorKind, Class) {
-    use Class::{Definite, Throttle, Transient, Violation};
+    use Class::{Definite, StaleKeys, Throttle, Transient, Violation};
     let unmatched = match condition {
         Condition::Create => ErrorKind::AlreadyExists,
         Condition::Match | Condition::Other => ErrorKind::PreconditionFailed,
@@ -160,14 +173,15 @@ fn classify(status: u16, code: &str, condition: Condition) -> (ErrorKind, Class)
         (
             _,
             "ExpiredToken"
+            | "ExpiredTokenException"
             | "InvalidToken"
             | "TokenRefreshRequired"
-            | "InvalidAccessKeyId"
             | "RequestExpired",
+        ) => (ErrorKind::Unauthenticated, StaleKeys),
+        (
+            _,
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" | "MissingSecurityHeader",
         ) => (ErrorKind::Unauthenticated, Definite),
-        (_, "SignatureDoesNotMatch" | "RequestTimeTooSkewed" | "MissingSecurityHeader") => {
-            (ErrorKind::Unauthenticated, Definite)
-        }
         (_, "AuthorizationHeaderMalformed" | "AuthorizationQueryParametersError" | "PermanentRedirect") => {
             (ErrorKind::Config, Definite)
         }
@@ -204,6 +218,7 @@ fn status_of(code: &str) -> u16 {
         "NoSuchKey" | "NoSuchBucket" | "NoSuchUpload" => 404,
         "PreconditionFailed" => 412,
         "AccessDenied" => 403,
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => 400,
         "ConditionalRequestConflict" | "OperationAborted" => 409,
         "InvalidRange" => 416,
         "NotImplemented" => 501,
@@ -343,6 +358,41 @@ mod tests {
             read(503, &document("SlowDown"), Condition::Create),
             (ErrorKind::Throttled, Class::Throttle)
         );
+    }
+
+    #[test]
+    fn keys_whose_time_is_over_are_told_from_wrong_ones() {
+        let judged =
+            |code: &str| Refusal::read(&head(400), document(code).as_bytes(), Condition::Create, false);
+        for code in [
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "InvalidToken",
+            "TokenRefreshRequired",
+            "RequestExpired",
+        ] {
+            let refusal = judged(code);
+            assert_eq!(
+                (refusal.kind, refusal.class),
+                (ErrorKind::Unauthenticated, Class::StaleKeys),
+                "{code}"
+            );
+            assert!(refusal.blames_keys());
+        }
+        for code in ["InvalidAccessKeyId", "SignatureDoesNotMatch"] {
+            let refusal = judged(code);
+            assert_eq!(
+                (refusal.kind, refusal.class),
+                (ErrorKind::Unauthenticated, Class::Definite),
+                "{code}"
+            );
+            assert!(refusal.blames_keys());
+        }
+        for code in ["AccessDenied", "RequestTimeTooSkewed", "InvalidRequest"] {
+            assert!(!judged(code).blames_keys(), "{code}");
+        }
+        assert!(Refusal::read(&head(400), b"", Condition::Other, true).blames_keys());
+        assert!(!Refusal::read(&head(403), b"", Condition::Other, true).blames_keys());
     }
 
     #[test]

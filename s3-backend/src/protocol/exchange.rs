@@ -71,6 +71,8 @@ pub(crate) struct Exchange<T> {
     attempts: u32,
     /// Whether an earlier attempt of this write can have been applied.
     maybe: bool,
+    /// Whether an attempt was made again because of stale keys, which helps once or not at all.
+    rekeyed: bool,
     state: State<T>,
 }
 
@@ -89,7 +91,16 @@ impl<T> Exchange<T> {
         effect: Effect,
         policy: RetryPolicy,
     ) -> Exchange<T> {
-        Exchange { operation, key, effect, policy, attempts: 0, maybe: false, state: State::Ready }
+        Exchange {
+            operation,
+            key,
+            effect,
+            policy,
+            attempts: 0,
+            maybe: false,
+            rekeyed: false,
+            state: State::Ready,
+        }
     }
 
     /// What to do next. After `Attempt`, report with [`ended`](Self::ended).
@@ -127,7 +138,7 @@ impl<T> Exchange<T> {
 
     fn refused(&mut self, refusal: Refusal, elapsed: Duration, jitter: f64) -> State<T> {
         let class = refusal.class;
-        if class != Class::Definite {
+        if !matches!(class, Class::Definite | Class::StaleKeys) {
             self.may_be_applied();
         }
         let again = match class {
@@ -139,6 +150,7 @@ impl<T> Exchange<T> {
                     && self.operation != Operation::CompleteMultipartUpload
                     && !self.maybe
             }
+            Class::StaleKeys => !std::mem::replace(&mut self.rekeyed, true),
             Class::Throttle | Class::Transient => true,
             Class::Violation => self.effect != Effect::Read,
         };
@@ -278,6 +290,30 @@ mod tests {
     }
 
     #[test]
+    fn stale_keys_are_replaced_once_even_for_a_conditional_write() {
+        let stale = || refused(400, "ExpiredToken");
+        for effect in [Effect::Read, Effect::Repeatable, Effect::Conditional] {
+            assert_eq!(run(effect, vec![stale(), Ended::Done(7)]).expect("applied"), 7);
+            assert_eq!(kind(effect, vec![stale(), stale()]), ErrorKind::Unauthenticated);
+        }
+        let exists = refused(412, "PreconditionFailed");
+        assert_eq!(kind(Effect::Conditional, vec![stale(), exists]), ErrorKind::AlreadyExists);
+        // Wrong keys stay wrong.
+        for code in ["InvalidAccessKeyId", "SignatureDoesNotMatch"] {
+            assert_eq!(kind(Effect::Read, vec![refused(403, code)]), ErrorKind::Unauthenticated);
+        }
+        // That this attempt was refused does not deny the one before.
+        assert_eq!(
+            run(Effect::Repeatable, vec![unanswered(true), stale(), Ended::Done(7)]).expect("again"),
+            7
+        );
+        let twice = vec![unanswered(true), stale(), stale()];
+        assert_eq!(kind(Effect::Repeatable, twice), ErrorKind::Indeterminate);
+        let late = vec![unanswered(false), stale(), unanswered(true)];
+        assert_eq!(kind(Effect::Conditional, late), ErrorKind::Indeterminate);
+    }
+
+    #[test]
     fn an_overwrite_is_repeated_and_a_later_refusal_does_not_deny_the_earlier_attempt() {
         assert_eq!(run(Effect::Repeatable, vec![unanswered(true), Ended::Done(7)]).expect("applied"), 7);
         let denied = || refused(403, "AccessDenied");
@@ -310,6 +346,9 @@ mod tests {
                 "InternalError",
                 "PreconditionFailed",
                 "NoSuchKey",
+                "ExpiredToken",
+                "InvalidToken",
+                "InvalidAccessKeyId",
                 "Odd",
             ]),
         )
@@ -327,11 +366,16 @@ mod tests {
             let mut exchange = exchange(effect);
             let mut could_be_applied = false;
             let mut made = 0;
+            let mut stale = 0;
+            let mut last_was_stale = false;
             let result = loop {
                 match exchange.step() {
                     Step::Attempt => {
                         let input = inputs.get(made).cloned().unwrap_or(Input::Unanswered(false));
                         made += 1;
+                        // After keys were refused twice nothing follows.
+                        prop_assert!(stale < 2 || !last_was_stale);
+                        last_was_stale = false;
                         let ended = match input {
                             Input::Done => Ended::Done(1),
                             Input::Unanswered(sent) => {
@@ -341,7 +385,10 @@ mod tests {
                             Input::Refused(status, code) => {
                                 let ended = refused(status, code);
                                 if let Ended::Refused(refusal) = &ended {
-                                    could_be_applied |= refusal.class != Class::Definite;
+                                    could_be_applied |=
+                                        !matches!(refusal.class, Class::Definite | Class::StaleKeys);
+                                    last_was_stale = refusal.class == Class::StaleKeys;
+                                    stale += u32::from(last_was_stale);
                                 }
                                 ended
                             }

@@ -32,3 +32,6 @@ pub(crate) const WORD_CHARS_MAX: usize = 63;
 /// How long a signature stays valid, in seconds. A late copy of a request is refused after that, which fences
 /// zombies; clocks may differ by up to that much as well.
 pub(crate) const SIGNATURE_SECONDS: u64 = 300;
+
+/// The least a signature is valid, in seconds, whatever is left of the keys' life: a request has to arrive.
+pub(crate) const SIGNATURE_SECONDS_MIN: u64 = 60;

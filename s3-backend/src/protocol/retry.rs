@@ -47,6 +47,8 @@ impl RetryPolicy {
         }
         let (base, cap) = match class {
             Class::Throttle => (THROTTLE_BASE, THROTTLE_CAP),
+            // Nobody is overloaded: the next attempt differs from this one.
+            Class::StaleKeys => (Duration::ZERO, Duration::ZERO),
             Class::Definite | Class::Transient | Class::Violation => (BASE, CAP),
         };
         let doublings = attempts.saturating_sub(1).min(20);

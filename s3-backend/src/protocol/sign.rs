@@ -3,11 +3,13 @@
 //! Every attempt is signed afresh, with the time of that attempt. The payload itself is not signed
 //! (`UNSIGNED-PAYLOAD`); every header is.
 
-use credentials::Identity;
+use std::time::SystemTime;
+
+use credentials::{Credentials, Identity};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
-use super::limits::SIGNATURE_SECONDS;
+use super::limits::{SIGNATURE_SECONDS, SIGNATURE_SECONDS_MIN};
 use super::request::{Method, Request, SignedRequest, SignedUrl};
 
 /// Signs `request` for `region` at `now`; an anonymous identity leaves it unsigned.
@@ -28,7 +30,7 @@ pub(crate) fn sign(request: &Request, identity: &Identity, region: &str, now: Ti
             keys.secret_access_key().expose_secret(),
             keys.session_token().map(|token| token.expose_secret()),
             region,
-            SIGNATURE_SECONDS,
+            valid_seconds(keys, now),
             query.iter().copied(),
             headers.iter().copied(),
         ),
@@ -51,6 +53,14 @@ pub(crate) fn sign(request: &Request, identity: &Identity, region: &str, now: Ti
         headers: headers.into_iter().map(|(name, value)| header(name, value)).collect::<HeaderMap>(),
         payload: request.payload.clone(),
     }
+}
+
+/// How long a signature made now may be used: not longer than its keys, as far as that is long enough to arrive.
+/// (Keys past their expiry are used while their source is in trouble, and then extended by the service.)
+fn valid_seconds(keys: &Credentials, now: Timestamp) -> u64 {
+    let Some(expires_at) = keys.expires_at() else { return SIGNATURE_SECONDS };
+    let left = expires_at.duration_since(SystemTime::from(now)).unwrap_or_default();
+    left.as_secs().clamp(SIGNATURE_SECONDS_MIN, SIGNATURE_SECONDS)
 }
 
 fn method(method: Method) -> http::Method {
@@ -107,6 +117,21 @@ mod tests {
         }
         assert_eq!(signed.headers.get("if-none-match").map(HeaderValue::as_bytes), Some(&b"*"[..]));
         assert!(!format!("{signed:?}").contains("TOKEN"));
+    }
+
+    #[test]
+    fn a_signature_does_not_outlive_its_keys() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
+        for (left, valid) in [(-100, 60), (0, 60), (59, 60), (61, 61), (299, 299), (300, 300), (3600, 300)] {
+            let at = now.checked_add(jiff::SignedDuration::from_secs(left)).expect("a time");
+            let keys = Credentials::builder("A", Secret::new("s")).expires_at(SystemTime::from(at));
+            let keys = keys.build(SourceName::Imds).expect("well-formed keys");
+            assert_eq!(valid_seconds(&keys, now), valid, "{left} seconds left");
+            let request = Request::new(Method::Get, "https://h/b".parse().expect("a URL"));
+            let signed = sign(&request, &Identity::Keys(keys), "r", now);
+            let query = signed.url.expose().query().expect("signed");
+            assert!(query.contains(&format!("X-Amz-Expires={valid}&")), "{query}");
+        }
     }
 
     #[test]

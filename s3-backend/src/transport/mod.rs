@@ -12,6 +12,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::LocalBoxStream;
 
 pub(crate) use self::cyper::CyperTransport;
+pub(crate) use self::resolve::addresses_of;
 pub(crate) use self::tls::{Roots, client_config};
 use crate::protocol::request::{ResponseHead, SignedRequest};
 

@@ -1,5 +1,6 @@
 //! [`Resolver`]: names to addresses, on the blocking pool of the runtime; `*.localhost` without asking anybody.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use compio::net::ToSocketAddrsAsync;
@@ -19,16 +20,18 @@ impl cyper::resolve::Resolve for Resolver {
     async fn resolve(&self, uri: &Uri) -> Result<impl Stream<Item = IpAddr> + '_, cyper::Error> {
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let addresses = match known(host) {
-            Some(addresses) => addresses,
-            None => {
-                // The port is put in by who connects.
-                let found = (host, 0).to_socket_addrs_async().await.map_err(cyper::Error::System)?;
-                found.take(ADDRESSES_MAX).map(|address| address.ip()).collect()
-            }
-        };
-        Ok(iter(addresses))
+        Ok(iter(addresses_of(host).await.map_err(cyper::Error::System)?))
     }
+}
+
+/// The addresses of a name, or the one that it is.
+pub(crate) async fn addresses_of(host: &str) -> io::Result<Vec<IpAddr>> {
+    if let Some(addresses) = known(host) {
+        return Ok(addresses);
+    }
+    // The port is put in by who connects.
+    let found = (host, 0).to_socket_addrs_async().await?;
+    Ok(found.take(ADDRESSES_MAX).map(|address| address.ip()).collect())
 }
 
 /// The addresses that need no lookup: literal ones, and the names below `localhost`, which mean this machine

@@ -1,6 +1,8 @@
 //! Who may ask. s3s verifies the signature; here is what AWS demands of a signed request beyond that.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
@@ -10,13 +12,45 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::requests::Ticket;
 
-/// The one identity that the server knows.
+/// The identity that the server knows, and the temporary keys it was told of.
 #[derive(Clone)]
 pub(super) struct Identity {
     pub(super) access_key_id: String,
     pub(super) secret_access_key: String,
     pub(super) session_token: Option<String>,
     pub(super) region: String,
+    pub(super) issued: Issued,
+}
+
+/// Temporary keys by their id, as STS would issue them. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Issued(Arc<Mutex<BTreeMap<String, Session>>>);
+
+struct Session {
+    secret_access_key: String,
+    session_token: String,
+    expired: bool,
+}
+
+impl Issued {
+    pub(super) fn issue(&self, access_key_id: &str, secret_access_key: &str, session_token: &str) {
+        let session = Session {
+            secret_access_key: secret_access_key.to_owned(),
+            session_token: session_token.to_owned(),
+            expired: false,
+        };
+        self.lock().insert(access_key_id.to_owned(), session);
+    }
+
+    pub(super) fn expire(&self, access_key_id: &str) {
+        if let Some(session) = self.lock().get_mut(access_key_id) {
+            session.expired = true;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait::async_trait]
@@ -24,6 +58,9 @@ impl S3Auth for Identity {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
         if access_key == self.access_key_id {
             return Ok(SecretKey::from(self.secret_access_key.as_str()));
+        }
+        if let Some(session) = self.issued.lock().get(access_key) {
+            return Ok(SecretKey::from(session.secret_access_key.as_str()));
         }
         Err(s3_error!(
             InvalidAccessKeyId,
@@ -39,16 +76,17 @@ impl S3Access for Identity {
         if let Some(ticket) = request.extensions_mut().get::<Ticket>() {
             ticket.operation(&operation);
         }
-        if request.credentials().is_none() {
+        let Some(credentials) = request.credentials() else {
             return Err(s3_error!(AccessDenied, "Access Denied"));
-        }
-        self.check_signed(request.uri(), request.headers())
+        };
+        let access_key_id = credentials.access_key.clone();
+        self.check_signed(&access_key_id, request.uri(), request.headers())
     }
 }
 
 impl Identity {
     /// Region, session token, and that the signature covers what it must.
-    fn check_signed(&self, uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
+    fn check_signed(&self, access_key_id: &str, uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
         let signed = Signed::read(uri, headers)?;
         if signed.region != self.region {
             let code = if signed.presigned {
@@ -62,9 +100,7 @@ impl Identity {
             );
             return Err(S3Error::with_message(code, message));
         }
-        if signed.token.as_deref() != self.session_token.as_deref() {
-            return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."));
-        }
+        self.check_token(access_key_id, signed.token.as_deref())?;
         let unsigned = headers.keys().find(|name| {
             let name = name.as_str();
             name.starts_with("x-amz-")
@@ -77,6 +113,23 @@ impl Identity {
                 AccessDenied,
                 "There were headers present in the request which were not signed: {name}"
             )),
+        }
+    }
+}
+
+impl Identity {
+    fn check_token(&self, access_key_id: &str, token: Option<&str>) -> S3Result<()> {
+        let issued = self.issued.lock();
+        let session = issued.get(access_key_id);
+        let expected = session.map_or(self.session_token.as_deref(), |session| Some(&session.session_token));
+        if token != expected {
+            return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."));
+        }
+        match session {
+            Some(session) if session.expired => {
+                Err(s3_error!(ExpiredToken, "The provided token has expired."))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -135,6 +188,7 @@ mod tests {
             secret_access_key: "SK".into(),
             session_token: session_token.map(str::to_owned),
             region: "us-east-1".into(),
+            issued: Issued::default(),
         }
     }
 
@@ -146,7 +200,7 @@ mod tests {
     }
 
     fn outcome(identity: &Identity, uri: &str, pairs: &[(&'static str, &'static str)]) -> String {
-        match identity.check_signed(&uri.parse().unwrap(), &headers(pairs)) {
+        match identity.check_signed("AK", &uri.parse().unwrap(), &headers(pairs)) {
             Ok(()) => "ok".into(),
             Err(error) => error.code().as_str().into(),
         }
@@ -187,8 +241,21 @@ mod tests {
         let signed = SIGNED.replace("x-amz-date", "x-amz-security-token");
         let mut headers = headers(&[("x-amz-security-token", "t")]);
         headers.insert("authorization", signed.parse().unwrap());
-        let error = identity(None).check_signed(&"/".parse().unwrap(), &headers).unwrap_err();
+        let error = identity(None).check_signed("AK", &"/".parse().unwrap(), &headers).unwrap_err();
         assert_eq!(error.code().as_str(), "InvalidToken");
+    }
+
+    #[test]
+    fn issued_keys_are_good_with_their_own_token_until_they_are_expired() {
+        let identity = identity(None);
+        identity.issued.issue("TEMP", "SK", "token");
+        assert!(identity.check_token("TEMP", Some("token")).is_ok());
+        let code = |token| identity.check_token("TEMP", token).unwrap_err().code().as_str().to_owned();
+        assert_eq!(code(Some("other")), "InvalidToken");
+        assert_eq!(code(None), "InvalidToken");
+        identity.issued.expire("TEMP");
+        assert_eq!(code(Some("token")), "ExpiredToken");
+        assert!(identity.check_token("AK", None).is_ok());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use self::auth::Identity;
+use self::auth::{Identity, Issued};
 use self::conditions::WriteConditions;
 use self::integrity::XmlBody;
 use self::requests::Log;
@@ -113,6 +113,7 @@ pub struct Server {
     address: SocketAddr,
     ca_pem: Option<String>,
     state: State,
+    issued: Issued,
     log: Log,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -146,7 +147,9 @@ impl Server {
             secret_access_key: options.secret_access_key,
             session_token: options.session_token,
             region: options.region,
+            issued: Issued::default(),
         };
+        let issued = identity.issued.clone();
         let mut service = S3ServiceBuilder::new(s3::Api::new(state.clone()));
         service.set_auth(identity.clone());
         service.set_access(identity);
@@ -170,7 +173,7 @@ impl Server {
                 }
             });
         })?;
-        Ok(Server { address, ca_pem, state, log, stop: Some(stop), thread: Some(thread) })
+        Ok(Server { address, ca_pem, state, issued, log, stop: Some(stop), thread: Some(thread) })
     }
 
     /// `http://127.0.0.1:PORT`, or `https://` with [`ServerOptions::tls`], without a slash at the end.
@@ -187,6 +190,16 @@ impl Server {
     /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Accepts these temporary keys too, as if STS had issued them, until [`expire`](Self::expire).
+    pub fn issue(&self, access_key_id: &str, secret_access_key: &str, session_token: &str) {
+        self.issued.issue(access_key_id, secret_access_key, session_token);
+    }
+
+    /// From now on the keys issued under this id get `ExpiredToken`.
+    pub fn expire(&self, access_key_id: &str) {
+        self.issued.expire(access_key_id);
     }
 
     /// Every request since the start or the last [`clear_requests`](Self::clear_requests), oldest first: the last

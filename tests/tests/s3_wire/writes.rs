@@ -192,7 +192,7 @@ fn a_definite_refusal_is_reported_as_what_it_is_after_one_attempt() {
         (403, "AccessDenied", ErrorKind::PermissionDenied),
         (403, "SignatureDoesNotMatch", ErrorKind::Unauthenticated),
         (403, "RequestTimeTooSkewed", ErrorKind::Unauthenticated),
-        (400, "ExpiredToken", ErrorKind::Unauthenticated),
+        (403, "InvalidAccessKeyId", ErrorKind::Unauthenticated),
         (404, "NoSuchBucket", ErrorKind::NotFound),
         (501, "NotImplemented", ErrorKind::Unsupported),
         (405, "MethodNotAllowed", ErrorKind::Unsupported),
@@ -215,6 +215,33 @@ fn a_definite_refusal_is_reported_as_what_it_is_after_one_attempt() {
                 let error = result.expect_err("refused");
                 let answer = error.answer().expect("there was one");
                 assert_eq!((answer.status, answer.request_id.as_str()), (status, "R1"), "{row}");
+            }))
+            .await;
+        }
+    });
+}
+
+/// Nothing was done, so even a conditional write is sent again, once, with what the credentials say then.
+#[test]
+fn keys_that_have_expired_are_asked_for_again_and_the_request_is_sent_once_more() {
+    let codes =
+        ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "InvalidToken"];
+    run(async {
+        for op in WRITES.into_iter().chain(READS) {
+            join_all(codes.into_iter().map(|code| async move {
+                let said = Answer::error(400, code);
+                let stale = || answer(if op == Op::Head { said.head() } else { said.raw() });
+                let row = format!("{op:?}, {code}");
+                let server = Server::new(vec![stale(), answer(op.good())]);
+                let result = op.run(&store(&server).await).await;
+                assert_eq!(outcome(&result, &server), None, "{row}: {result:?}");
+                assert_eq!(server.seen().len(), 2, "{row}");
+                let server = Server::always(stale());
+                let result = op.run(&store(&server).await).await;
+                // The answer to a HEAD cannot say which of all bad requests it was.
+                let kind = if op == Op::Head { ErrorKind::InvalidInput } else { ErrorKind::Unauthenticated };
+                assert_eq!(outcome(&result, &server), Some(kind), "{row}: {result:?}");
+                assert_eq!(server.seen().len(), 2, "{row}");
             }))
             .await;
         }
