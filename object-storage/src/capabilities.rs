@@ -1,6 +1,6 @@
 //! [`Capabilities`]: what a store honours beyond the plain operations.
 
-use crate::limits::MIB;
+use crate::config::MULTIPART_PART_SIZE_DEFAULT;
 
 /// Which conditions a store honours. What it does not honour it refuses with `Unsupported`; no store here
 /// accepts a condition and ignores it.
@@ -26,7 +26,9 @@ pub struct Capabilities {
     /// Listings come in byte order of the keys.
     pub ordered_list: bool,
     /// The size of the parts that [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) begins with unless it
-    /// is told otherwise, in bytes.
+    /// is told otherwise, in bytes. 8 MiB unless the store is configured otherwise: large enough that a request's
+    /// fixed cost (a first byte takes 10 to 30 ms) is small beside its transfer, small enough that five of them,
+    /// 40 MiB, are a bearable price for one open writer.
     pub multipart_part_size: u64,
 }
 
@@ -41,6 +43,6 @@ impl Capabilities {
         delete_match: true,
         verbatim_keys: false,
         ordered_list: true,
-        multipart_part_size: 8 * MIB,
+        multipart_part_size: MULTIPART_PART_SIZE_DEFAULT,
     };
 }

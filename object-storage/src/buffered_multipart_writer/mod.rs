@@ -115,7 +115,8 @@ impl BufferedMultipartWriter {
         key: Key,
         options: BufferedMultipartWriterOptions,
     ) -> Result<BufferedMultipartWriter> {
-        let sizes = options.part_sizes().map_err(|error| error.with_key(&key))?;
+        let configured = storage.capabilities().multipart_part_size;
+        let sizes = options.part_sizes(configured).map_err(|error| error.with_key(&key))?;
         let window = Rc::new(RefCell::new(Window::default()));
         let parts_held_max = options.concurrency as u64 + 1;
         let uploader = Uploader {

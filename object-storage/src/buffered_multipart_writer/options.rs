@@ -2,7 +2,7 @@
 
 use crate::attributes::Attributes;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::limits::{MIB, OBJECT_BYTES_MAX, PART_BYTES_MAX, PART_BYTES_MIN};
+use crate::limits::{OBJECT_BYTES_MAX, PART_BYTES_MAX, PART_BYTES_MIN};
 use crate::options::PutMode;
 
 use super::part_sizes::PartSizes;
@@ -21,9 +21,10 @@ use super::part_sizes::PartSizes;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BufferedMultipartWriterOptions {
-    /// The size of a part in bytes, 5 MiB to 5 GiB; [`DEFAULT_PART_SIZE`](Self::DEFAULT_PART_SIZE) when left out.
+    /// The size of a part in bytes, 5 MiB to 5 GiB; when left out, the one that the store is configured with
+    /// ([`Capabilities::multipart_part_size`](crate::Capabilities), 8 MiB unless set).
     /// Also the size up to which an object is stored by one put, without a multipart upload.
-    pub part_size: u64,
+    pub part_size: Option<u64>,
     /// How many parts are uploaded at once, 1 to [`CONCURRENCY_MAX`](Self::CONCURRENCY_MAX);
     /// [`DEFAULT_CONCURRENCY`](Self::DEFAULT_CONCURRENCY) when left out. The writer holds at most one part more
     /// than this in memory.
@@ -43,12 +44,6 @@ pub struct BufferedMultipartWriterOptions {
 }
 
 impl BufferedMultipartWriterOptions {
-    /// The size of a part, in bytes, unless another is asked for.
-    ///
-    /// Large enough that a request's fixed cost (a first byte takes 10 to 30 ms) is small beside its transfer,
-    /// small enough that five of them, 40 MiB, are a bearable price for one open writer.
-    pub const DEFAULT_PART_SIZE: u64 = 8 * MIB;
-
     /// How many parts are uploaded at once, unless another number is asked for. One connection to S3 carries
     /// 50 to 100 MiB/s; four of them fill a link of 2 to 3 Gbit/s.
     pub const DEFAULT_CONCURRENCY: usize = 4;
@@ -60,7 +55,7 @@ impl BufferedMultipartWriterOptions {
     /// The same options with parts of this size, in bytes.
     #[must_use]
     pub fn with_part_size(mut self, bytes: u64) -> BufferedMultipartWriterOptions {
-        self.part_size = bytes;
+        self.part_size = Some(bytes);
         self
     }
 
@@ -92,12 +87,12 @@ impl BufferedMultipartWriterOptions {
         self
     }
 
-    /// How large the parts are, if these options can work at all.
-    pub(super) fn part_sizes(&self) -> Result<PartSizes> {
-        if !(PART_BYTES_MIN..=PART_BYTES_MAX).contains(&self.part_size) {
+    /// How large the parts are, if these options can work at all. `configured` is what the store says, in bytes.
+    pub(super) fn part_sizes(&self, configured: u64) -> Result<PartSizes> {
+        let part_size = self.part_size.unwrap_or(configured);
+        if !(PART_BYTES_MIN..=PART_BYTES_MAX).contains(&part_size) {
             return Err(refused(format!(
-                "part_size is {} bytes: S3 takes parts of {PART_BYTES_MIN} (5 MiB) to {PART_BYTES_MAX} (5 GiB)",
-                self.part_size
+                "part_size is {part_size} bytes: S3 takes parts of {PART_BYTES_MIN} (5 MiB) to {PART_BYTES_MAX} (5 GiB)"
             )));
         }
         if !(1..=Self::CONCURRENCY_MAX).contains(&self.concurrency) {
@@ -108,8 +103,8 @@ impl BufferedMultipartWriterOptions {
             )));
         }
         match self.expected_size {
-            None => Ok(PartSizes::Growing(self.part_size)),
-            Some(bytes) if bytes <= OBJECT_BYTES_MAX => Ok(PartSizes::for_expected(bytes, self.part_size)),
+            None => Ok(PartSizes::Growing(part_size)),
+            Some(bytes) if bytes <= OBJECT_BYTES_MAX => Ok(PartSizes::for_expected(bytes, part_size)),
             Some(bytes) => Err(refused(format!(
                 "expected_size is {bytes} bytes: an object has at most {OBJECT_BYTES_MAX} (5 TiB)"
             ))),
@@ -122,10 +117,10 @@ fn refused(message: String) -> Error {
 }
 
 impl Default for BufferedMultipartWriterOptions {
-    /// Four parts of 8 MiB at once, replacing what is there.
+    /// Four parts at once, of the size that the store is configured with, replacing what is there.
     fn default() -> BufferedMultipartWriterOptions {
         BufferedMultipartWriterOptions {
-            part_size: Self::DEFAULT_PART_SIZE,
+            part_size: None,
             concurrency: Self::DEFAULT_CONCURRENCY,
             mode: PutMode::default(),
             attributes: Attributes::default(),
@@ -143,6 +138,7 @@ impl From<PutMode> for BufferedMultipartWriterOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MIB;
 
     #[test]
     fn options_that_no_store_would_take_are_refused_and_the_limit_is_named() {
@@ -154,7 +150,7 @@ mod tests {
             (options().with_concurrency(65), "1 to 64"),
             (options().with_expected_size(OBJECT_BYTES_MAX + 1), "5 TiB"),
         ] {
-            let error = bad.part_sizes().expect_err("refused");
+            let error = bad.part_sizes(8 * MIB).expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.message().contains(limit), "{error}");
         }
@@ -164,7 +160,7 @@ mod tests {
             options().with_part_size(PART_BYTES_MAX).with_concurrency(64),
             options().with_expected_size(OBJECT_BYTES_MAX),
         ] {
-            good.part_sizes().expect("can work");
+            good.part_sizes(8 * MIB).expect("can work");
         }
     }
 }

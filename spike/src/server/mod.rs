@@ -71,6 +71,8 @@ pub struct ServerOptions {
     /// Whether to speak https, with a certificate for 127.0.0.1, localhost and `domain` from an authority of the
     /// server's own: [`Server::ca_pem`].
     pub tls: bool,
+    /// The port of 127.0.0.1 to listen on; 0 takes a free one.
+    pub port: u16,
 }
 
 impl Default for ServerOptions {
@@ -85,6 +87,7 @@ impl Default for ServerOptions {
             min_part_size: 5 * 1024 * 1024,
             domain: None,
             tls: false,
+            port: 0,
         }
     }
 }
@@ -98,6 +101,7 @@ impl fmt::Debug for ServerOptions {
             .field("min_part_size", &self.min_part_size)
             .field("domain", &self.domain)
             .field("tls", &self.tls)
+            .field("port", &self.port)
             .finish_non_exhaustive()
     }
 }
@@ -121,14 +125,14 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Starts a server on a free port of 127.0.0.1. It answers as soon as this returns.
+    /// Starts a server on 127.0.0.1. It answers as soon as this returns.
     ///
     /// # Errors
     ///
-    /// There is no free port, thread, runtime or certificate to be had, or `options.domain` is not a domain
+    /// The port is taken, there is no thread, runtime or certificate to be had, or `options.domain` is not a domain
     /// (`InvalidInput`).
     pub fn start(options: ServerOptions) -> std::io::Result<Server> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

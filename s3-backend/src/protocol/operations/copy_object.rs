@@ -35,6 +35,8 @@ impl Action for CopyObject<'_> {
     }
 
     fn request(&self, place: &Place) -> Result<Request> {
+        // A header could carry what no URL can; but what cannot be read must not be copied either.
+        place.object(Self::OPERATION, self.from, Method::Get)?;
         let source = place.full(Self::OPERATION, self.from)?;
         let source = format!("/{}/{}", encode_path(place.address.bucket()), encode_path(source.as_str()));
         let request = place
@@ -85,5 +87,13 @@ mod tests {
         assert!(read("<CopyObjectResult></CopyObjectResult>").is_err());
         let request = copy.request(&place("p/")).expect("sendable");
         assert_eq!(request.headers, [("x-amz-copy-source".into(), "/bucket/p/a%20b".to_owned())]);
+    }
+
+    #[test]
+    fn a_source_that_no_url_can_carry_is_refused_as_a_get_of_it_is() {
+        let (from, to) = (key("a/../b"), key("c"));
+        let copy = CopyObject { from: &from, to: &to, options: CopyOptions::default() };
+        let refused = copy.request(&place("p/")).expect_err("refused");
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
     }
 }
