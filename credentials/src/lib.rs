@@ -48,6 +48,7 @@ mod providers;
 mod redact;
 mod region;
 mod secret;
+pub mod sigv4;
 
 pub use cache::CredentialsCache;
 pub use chain::{CredentialsChain, CredentialsChainBuilder, CredentialsError};
