@@ -12,8 +12,8 @@ use crate::host::Host;
 use crate::profile;
 use crate::provider::{ProvideCredentials, ProviderError, ProviderErrorKind, Resolved, Retry, SourceName};
 use crate::providers::{
-    ContainerProvider, EnvironmentProvider, ImdsProvider, Inline, InlineProvider, ProfileProvider,
-    WebIdentityProvider,
+    ContainerProvider, EnvironmentProvider, ImdsProvider, Inline, InlineProvider, NamedSources,
+    ProfileProvider, WebIdentityProvider,
 };
 use crate::region::{self, Region, RegionError};
 
@@ -28,7 +28,7 @@ pub struct CredentialsChain(Arc<Plan>);
 
 struct Plan {
     links: Vec<Link>,
-    settings: Settings,
+    settings: Arc<Settings>,
 }
 
 /// What the lookups of region and endpoint share with the sources.
@@ -306,13 +306,30 @@ impl CredentialsChainBuilder {
             !matches!(name, SourceName::Inline | SourceName::Custom(_) | SourceName::Profile)
         };
         let profiles = wanted(SourceName::Profile);
+        let settings = Arc::new(Settings {
+            region: self.region,
+            profile_name: self.profile_name,
+            environment: self.ambient,
+            profiles,
+        });
+        let environment: Arc<dyn ProvideCredentials> = Arc::new(EnvironmentProvider);
+        let container: Arc<dyn ProvideCredentials> = Arc::new(ContainerProvider);
+        let imds: Arc<dyn ProvideCredentials> = Arc::new(ImdsProvider);
+        // A profile may name other sources, but none that the program does not want.
+        let named =
+            |provider: &Arc<dyn ProvideCredentials>| wanted(provider.name()).then(|| provider.clone());
+        let sources = NamedSources {
+            environment: named(&environment),
+            container: named(&container),
+            imds: named(&imds),
+        };
         let mut providers: Vec<Arc<dyn ProvideCredentials>> = vec![Arc::new(InlineProvider { inline })];
         providers.extend(self.custom.iter().cloned());
-        providers.push(Arc::new(EnvironmentProvider));
-        providers.push(Arc::new(ProfileProvider { name: self.profile_name.clone() }));
-        providers.push(Arc::new(ContainerProvider));
-        providers.push(Arc::new(WebIdentityProvider));
-        providers.push(Arc::new(ImdsProvider));
+        providers.push(environment);
+        providers.push(Arc::new(ProfileProvider { settings: settings.clone(), sources }));
+        providers.push(container);
+        providers.push(Arc::new(WebIdentityProvider { settings: settings.clone() }));
+        providers.push(imds);
         let links = providers
             .into_iter()
             .map(|provider| {
@@ -325,12 +342,6 @@ impl CredentialsChainBuilder {
                 Link { provider, blocked }
             })
             .collect();
-        let settings = Settings {
-            region: self.region,
-            profile_name: self.profile_name,
-            environment: self.ambient,
-            profiles,
-        };
         CredentialsChain(Arc::new(Plan { links, settings }))
     }
 }

@@ -32,6 +32,8 @@ struct Keys {
     session_token: Option<Secret>,
     expires_at: Option<SystemTime>,
     account_id: Option<String>,
+    via: Option<String>,
+    stale_ok: bool,
     source: SourceName,
 }
 
@@ -45,6 +47,8 @@ impl Credentials {
             session_token: None,
             expires_at: None,
             account_id: None,
+            via: None,
+            stale_ok: false,
         }
     }
 
@@ -85,6 +89,20 @@ impl Credentials {
         self.0.account_id.as_deref()
     }
 
+    /// How the source came by the keys, for reports: the role and the STS that gave it, say.
+    #[must_use]
+    pub fn via(&self) -> Option<&str> {
+        self.0.via.as_deref()
+    }
+
+    /// Whether these keys may be used past their expiry while their source cannot be reached, although
+    /// [`ProvideCredentials::stale_ok`](crate::ProvideCredentials::stale_ok) does not hold for all of that
+    /// source: a profile with a role has keys of STS, another those of a program.
+    #[must_use]
+    pub fn stale_ok(&self) -> bool {
+        self.0.stale_ok
+    }
+
     /// Which link of the chain gave the keys.
     #[must_use]
     pub fn source(&self) -> SourceName {
@@ -99,6 +117,7 @@ impl fmt::Debug for Credentials {
             .field("session_token", &self.0.session_token.is_some())
             .field("expires_at", &self.0.expires_at)
             .field("account_id", &self.0.account_id)
+            .field("via", &self.0.via)
             .field("source", &self.0.source)
             .finish_non_exhaustive()
     }
@@ -111,6 +130,8 @@ pub struct CredentialsBuilder {
     session_token: Option<Secret>,
     expires_at: Option<SystemTime>,
     account_id: Option<String>,
+    via: Option<String>,
+    stale_ok: bool,
 }
 
 impl CredentialsBuilder {
@@ -132,6 +153,20 @@ impl CredentialsBuilder {
     #[must_use]
     pub fn account_id(mut self, account_id: impl Into<Option<String>>) -> Self {
         self.account_id = account_id.into();
+        self
+    }
+
+    /// How the keys were come by, in a few words without a secret in them, for reports.
+    #[must_use]
+    pub fn via(mut self, via: impl Into<Option<String>>) -> Self {
+        self.via = via.into();
+        self
+    }
+
+    /// See [`Credentials::stale_ok`].
+    #[must_use]
+    pub fn stale_ok(mut self, stale_ok: bool) -> Self {
+        self.stale_ok = stale_ok;
         self
     }
 
@@ -160,6 +195,8 @@ impl CredentialsBuilder {
             session_token: self.session_token,
             expires_at: self.expires_at,
             account_id: self.account_id,
+            via: self.via,
+            stale_ok: self.stale_ok,
             source,
         })))
     }

@@ -4,6 +4,7 @@ mod container;
 mod environment;
 mod imds;
 mod inline;
+mod process;
 mod profile;
 mod web_identity;
 
@@ -13,7 +14,7 @@ pub(crate) use container::ContainerProvider;
 pub(crate) use environment::EnvironmentProvider;
 pub(crate) use imds::ImdsProvider;
 pub(crate) use inline::InlineProvider;
-pub(crate) use profile::ProfileProvider;
+pub(crate) use profile::{NamedSources, ProfileProvider};
 pub(crate) use web_identity::WebIdentityProvider;
 
 use crate::host::Host;
