@@ -145,13 +145,15 @@ impl Context<'_> {
     fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
         let root = xml::parse(body).filter(|root| root.name == "ErrorResponse");
         let error = root.as_ref().and_then(|root| root.child("Error"));
-        let code = error.and_then(|error| error.text_of("Code")).and_then(|code| self.word(code));
+        // Decisions go by the code as it is; what is shown of it is another matter.
+        let sent_code = error.and_then(|error| error.text_of("Code")).unwrap_or_default();
+        let code = self.word(sent_code);
         let request_id = root
             .as_ref()
             .and_then(|root| root.text_of("RequestId"))
             .or_else(|| headers.get("x-amzn-requestid")?.to_str().ok())
             .and_then(|id| self.word(id));
-        let (retry, again) = classify(status, code.as_deref().unwrap_or_default(), self.by_token);
+        let (retry, again) = classify(status, sent_code, self.by_token);
         let mut message = format!("{} answered ", self.endpoint);
         message += code.as_deref().unwrap_or("no code");
         message += &format!(" (HTTP {}", status.as_u16());
@@ -162,7 +164,7 @@ impl Context<'_> {
         if let Some(text) = error.and_then(|error| self.message(error)) {
             message += &format!(": {text}");
         }
-        let hint = self.hint(status, code.as_deref().unwrap_or_default());
+        let hint = self.hint(status, sent_code);
         let code = code.unwrap_or_else(|| format!("HTTP {}", status.as_u16()));
         let kind = ProviderErrorKind::Service { code, request_id };
         let mut error = ProviderError::new(self.source, kind, retry, message);
@@ -203,9 +205,15 @@ impl Context<'_> {
 
     /// A code or an id, if it is one.
     fn word(&self, text: &str) -> Option<String> {
-        let is_word = text.len() <= WORD_BYTES_MAX
+        let is_word = (1..=WORD_BYTES_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
-        (is_word && !self.echoes(text)).then(|| text.to_owned())
+        // An external id of two letters stands in many a word without being quoted there.
+        let quotes = |secret: &&str| match secret.len() {
+            0 => false,
+            1..ECHO_BYTES => text == *secret,
+            _ => shares_a_part(text, secret),
+        };
+        (is_word && !self.hidden.iter().any(quotes)).then(|| text.to_owned())
     }
 
     /// The beginning of the message, unless it quotes a secret.
@@ -216,19 +224,12 @@ impl Context<'_> {
             .take(MESSAGE_CHARS_MAX)
             .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
             .collect();
-        (!self.echoes(&shown)).then_some(shown)
-    }
-
-    /// Whether a secret of the request, or a part of one, stands in `text`.
-    fn echoes(&self, text: &str) -> bool {
-        self.hidden.iter().filter(|secret| !secret.is_empty()).any(|secret| {
-            if secret.len() <= ECHO_BYTES {
-                return text.contains(secret);
-            }
-            let secret = secret.as_bytes();
-            let part_of_secret = |part: &[u8]| secret.windows(ECHO_BYTES).any(|window| window == part);
-            text.as_bytes().windows(ECHO_BYTES).any(part_of_secret)
-        })
+        let quotes = |secret: &&str| match secret.len() {
+            0 => false,
+            1..ECHO_BYTES => shown.contains(secret),
+            _ => shares_a_part(&shown, secret),
+        };
+        (!self.hidden.iter().any(quotes)).then_some(shown)
     }
 
     pub(super) fn unanswered(&self, error: HttpError) -> Failure {
@@ -270,6 +271,13 @@ impl Context<'_> {
         let error = ProviderError::new(self.source, kind, retry, message).with_source(error);
         Failure { again, ..Failure::final_one(error) }
     }
+}
+
+/// Whether any [`ECHO_BYTES`] of `secret` in a row stand in `text`.
+fn shares_a_part(text: &str, secret: &str) -> bool {
+    let secret = secret.as_bytes();
+    let part_of_secret = |part: &[u8]| secret.windows(ECHO_BYTES).any(|window| window == part);
+    text.as_bytes().windows(ECHO_BYTES).any(part_of_secret)
 }
 
 #[cfg(test)]
