@@ -16,6 +16,7 @@ mod endpoint;
 mod request;
 mod xml;
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
@@ -41,7 +42,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(13);
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The first and two more.
 const ATTEMPTS_MAX: u32 = 3;
-/// All attempts and pauses together. Whoever waits for keys waits for this.
+/// All attempts and pauses together, for all roles of a chain. Whoever waits for keys waits for this.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest first pause; each later one may be twice as long.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
@@ -64,6 +65,8 @@ pub(crate) enum Proof<'a> {
 pub(crate) struct Sts {
     endpoint: endpoint::StsEndpoint,
     source: SourceName,
+    /// The time that exchanges have taken so far.
+    spent: Cell<Duration>,
 }
 
 impl Sts {
@@ -73,16 +76,32 @@ impl Sts {
         host: &Host,
         source: SourceName,
     ) -> Result<Sts, ProviderError> {
-        Ok(Sts { endpoint: endpoint::find(settings, host, source).await?, source })
+        let endpoint = endpoint::find(settings, host, source).await?;
+        Ok(Sts { endpoint, source, spent: Cell::default() })
     }
 
-    /// Keys for `role`. Repeats what may pass by itself, for at most 30 s. Dropping the future gives the
-    /// request up; a session that STS may have begun by then ends by itself, unused.
+    /// Keys for `role`. Repeats what may pass by itself, for at most 30 s together with the roles taken on
+    /// before. Dropping the future gives the request up; a session that STS may have begun by then ends by
+    /// itself, unused.
     pub(crate) async fn assume(
         &self,
         host: &Host,
         role: &Role,
         proof: Proof<'_>,
+    ) -> Result<Credentials, ProviderError> {
+        let started = host.monotonic();
+        let budget = EXCHANGE_TIMEOUT.saturating_sub(self.spent.get());
+        let result = self.assume_within(host, role, proof, budget).await;
+        self.spent.set(self.spent.get() + host.monotonic().saturating_sub(started));
+        result
+    }
+
+    async fn assume_within(
+        &self,
+        host: &Host,
+        role: &Role,
+        proof: Proof<'_>,
+        budget: Duration,
     ) -> Result<Credentials, ProviderError> {
         let started = host.monotonic();
         let session = role.session_name(host);
@@ -92,7 +111,7 @@ impl Sts {
         }
         loop {
             state.attempts += 1;
-            let left = EXCHANGE_TIMEOUT.saturating_sub(host.monotonic().saturating_sub(started));
+            let left = budget.saturating_sub(host.monotonic().saturating_sub(started));
             let failure = match self.attempt(host, role, &session, proof, &state, left).await {
                 Ok(keys) => return Ok(keys),
                 Err(failure) => *failure,
@@ -102,7 +121,7 @@ impl Sts {
                 Again::Later => {
                     let pause = pause(state.attempts, host.random(), failure.retry_after);
                     let spent = host.monotonic().saturating_sub(started);
-                    if state.attempts >= ATTEMPTS_MAX || spent + pause >= EXCHANGE_TIMEOUT {
+                    if state.attempts >= ATTEMPTS_MAX || spent + pause >= budget {
                         return Err(failure.error);
                     }
                     // A host that cannot wait asks once.

@@ -318,6 +318,22 @@ fn an_sts_that_never_answers_is_given_up_within_half_a_minute() {
 }
 
 #[test]
+fn all_roles_of_a_chain_share_the_half_minute() {
+    let config = format!(
+        "[default]\nregion = eu-west-1\nrole_arn = {ROLE}\nsource_profile = b\n\
+         [profile b]\nrole_arn = {ROLE}\nsource_profile = c\n[profile c]\n{STATIC}"
+    );
+    let world = World::new().config(&config);
+    let world = world.then(|world| {
+        world.clock.0.set(Duration::from_secs(25));
+        Some(Ok(Response::new(Bytes::from(keys_of("AssumeRole", "ASIAB")))))
+    });
+    let world = world.then(|_| None);
+    assert_eq!(world.failure(&[]).1, ProviderErrorKind::Timeout { phase: "answer" });
+    assert_eq!((world.requests_len(), world.clock.0.get()), (2, Duration::from_secs(30)));
+}
+
+#[test]
 fn sts_may_ask_for_patience_within_reason() {
     let slow_down = |after: &'static str| {
         move |_: &World| {
