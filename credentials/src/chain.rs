@@ -15,8 +15,8 @@ use crate::host::Host;
 use crate::profile;
 use crate::provider::{ProvideCredentials, ProviderError, ProviderErrorKind, Resolved, Retry, SourceName};
 use crate::providers::{
-    ContainerProvider, EnvironmentProvider, ImdsProvider, Inline, InlineProvider, ProfileProvider,
-    WebIdentityProvider,
+    ContainerProvider, EnvironmentProvider, ImdsProvider, Inline, InlineProvider, NamedSources,
+    ProfileProvider, WebIdentityProvider,
 };
 use crate::region::{self, Region, RegionError};
 
@@ -31,7 +31,7 @@ pub struct CredentialsChain(Arc<Plan>);
 
 struct Plan {
     links: Vec<Link>,
-    settings: Settings,
+    settings: Arc<Settings>,
     /// What it was built from.
     origin: CredentialsChainBuilder,
 }
@@ -180,7 +180,10 @@ impl CredentialsChain {
             match answer.and_then(|resolved| refuse_expired(resolved, name, host, first)) {
                 Ok(Resolved::Found(identity)) => {
                     sources.push(row(Status::Used, crate::explain::describe(&identity)));
-                    let eligible = link.provider.stale_ok();
+                    // A profile answers for each of its kinds of keys: those of a role may be stale, those of a
+                    // program may not.
+                    let stale_ok = identity.credentials().is_some_and(|keys| keys.stale_ok());
+                    let eligible = link.provider.stale_ok() || stale_ok;
                     return (Outcome::Found(Fetched { identity, eligible }), sources);
                 }
                 Ok(Resolved::Skipped(reason)) => sources.push(row(Status::Skipped, reason.to_string())),
@@ -393,13 +396,30 @@ impl CredentialsChainBuilder {
             !matches!(name, SourceName::Inline | SourceName::Custom(_) | SourceName::Profile)
         };
         let profiles = wanted(SourceName::Profile);
+        let settings = Arc::new(Settings {
+            region: self.region,
+            profile_name: self.profile_name.clone(),
+            environment: self.ambient,
+            profiles,
+        });
+        let environment: Arc<dyn ProvideCredentials> = Arc::new(EnvironmentProvider);
+        let container: Arc<dyn ProvideCredentials> = Arc::new(ContainerProvider);
+        let imds: Arc<dyn ProvideCredentials> = Arc::new(ImdsProvider::new(self.profile_name, profiles));
+        // A profile may name other sources, but none that the program does not want.
+        let named =
+            |provider: &Arc<dyn ProvideCredentials>| wanted(provider.name()).then(|| provider.clone());
+        let sources = NamedSources {
+            environment: named(&environment),
+            container: named(&container),
+            imds: named(&imds),
+        };
         let mut providers: Vec<Arc<dyn ProvideCredentials>> = vec![Arc::new(InlineProvider { inline })];
         providers.extend(self.custom.iter().cloned());
-        providers.push(Arc::new(EnvironmentProvider));
-        providers.push(Arc::new(ProfileProvider { name: self.profile_name.clone() }));
-        providers.push(Arc::new(ContainerProvider));
-        providers.push(Arc::new(WebIdentityProvider));
-        providers.push(Arc::new(ImdsProvider::new(self.profile_name.clone(), profiles)));
+        providers.push(environment);
+        providers.push(Arc::new(ProfileProvider { settings: settings.clone(), sources }));
+        providers.push(container);
+        providers.push(Arc::new(WebIdentityProvider { settings: settings.clone() }));
+        providers.push(imds);
         let links = providers
             .into_iter()
             .map(|provider| {
@@ -412,12 +432,6 @@ impl CredentialsChainBuilder {
                 Link { provider, blocked }
             })
             .collect();
-        let settings = Settings {
-            region: self.region,
-            profile_name: self.profile_name,
-            environment: self.ambient,
-            profiles,
-        };
         CredentialsChain(Arc::new(Plan { links, settings, origin }))
     }
 }

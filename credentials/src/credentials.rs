@@ -34,6 +34,8 @@ struct Keys {
     secret_access_key: Secret,
     session_token: Option<Secret>,
     account_id: Option<String>,
+    via: Option<String>,
+    stale_ok: bool,
     source: SourceName,
 }
 
@@ -47,6 +49,8 @@ impl Credentials {
             session_token: None,
             expires_at: None,
             account_id: None,
+            via: None,
+            stale_ok: false,
         }
     }
 
@@ -101,6 +105,20 @@ impl Credentials {
         Arc::ptr_eq(&self.keys, &other.keys) || exposed[0] == exposed[1]
     }
 
+    /// How the source came by the keys, for reports: the role and the STS that gave it, say.
+    #[must_use]
+    pub fn via(&self) -> Option<&str> {
+        self.keys.via.as_deref()
+    }
+
+    /// Whether these keys may be used past their expiry while their source cannot be reached, although
+    /// [`ProvideCredentials::stale_ok`](crate::ProvideCredentials::stale_ok) does not hold for all of that
+    /// source: a profile with a role has keys of STS, another those of a program.
+    #[must_use]
+    pub fn stale_ok(&self) -> bool {
+        self.keys.stale_ok
+    }
+
     /// Which link of the chain gave the keys.
     #[must_use]
     pub fn source(&self) -> SourceName {
@@ -115,6 +133,7 @@ impl fmt::Debug for Credentials {
             .field("session_token", &self.keys.session_token.is_some())
             .field("expires_at", &self.expires_at)
             .field("account_id", &self.keys.account_id)
+            .field("via", &self.keys.via)
             .field("source", &self.keys.source)
             .finish_non_exhaustive()
     }
@@ -127,6 +146,8 @@ pub struct CredentialsBuilder {
     session_token: Option<Secret>,
     expires_at: Option<SystemTime>,
     account_id: Option<String>,
+    via: Option<String>,
+    stale_ok: bool,
 }
 
 impl CredentialsBuilder {
@@ -148,6 +169,20 @@ impl CredentialsBuilder {
     #[must_use]
     pub fn account_id(mut self, account_id: impl Into<Option<String>>) -> Self {
         self.account_id = account_id.into();
+        self
+    }
+
+    /// How the keys were come by, in a few words without a secret in them, for reports.
+    #[must_use]
+    pub fn via(mut self, via: impl Into<Option<String>>) -> Self {
+        self.via = via.into();
+        self
+    }
+
+    /// See [`Credentials::stale_ok`].
+    #[must_use]
+    pub fn stale_ok(mut self, stale_ok: bool) -> Self {
+        self.stale_ok = stale_ok;
         self
     }
 
@@ -175,6 +210,8 @@ impl CredentialsBuilder {
             secret_access_key: self.secret_access_key,
             session_token: self.session_token,
             account_id: self.account_id,
+            via: self.via,
+            stale_ok: self.stale_ok,
             source,
         });
         Ok(Credentials { keys, expires_at: self.expires_at })

@@ -34,6 +34,8 @@ pub struct UsedReport {
     pub account_id: Option<String>,
     /// When the keys expire, RFC 3339 in UTC; `None` for keys that do not.
     pub expires_at: Option<String>,
+    /// How the source came by it: the role and the STS that gave it, say.
+    pub via: Option<String>,
     /// When a cache that fetched them now would ask again, RFC 3339 in UTC; `None` for never, and where
     /// no cache was asked.
     pub next_refresh: Option<String>,
@@ -138,6 +140,7 @@ impl Explain {
                 access_key_id: keys.map(|keys| mask_access_key_id(keys.access_key_id())),
                 account_id: keys.and_then(|keys| keys.account_id()).map(str::to_owned),
                 expires_at: keys.and_then(|keys| keys.expires_at()).map(timestamp),
+                via: keys.and_then(|keys| keys.via()).map(str::to_owned),
                 next_refresh: None,
             }
         });
@@ -284,6 +287,9 @@ pub(crate) fn describe(identity: &Identity) -> String {
     match keys.expires_at() {
         Some(at) => text += &format!(", expires {}", timestamp(at)),
         None => text += ", does not expire",
+    }
+    if let Some(via) = keys.via() {
+        text += &format!(", {via}");
     }
     text
 }

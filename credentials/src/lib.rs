@@ -7,9 +7,11 @@
 //! 2. providers that the program brings along
 //! 3. **env**: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`
 //! 4. **profile**: the one named by `AWS_PROFILE`, else `default`, of `~/.aws/config` and
-//!    `~/.aws/credentials`
+//!    `~/.aws/credentials`: static keys, a role through STS (`role_arn` with `source_profile`,
+//!    `credential_source` or `web_identity_token_file`, in chains of any length), or a program
+//!    (`credential_process`)
 //! 5. **container**: ECS and EKS Pod Identity, by `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `_FULL_URI`
-//! 6. **web-identity**: recognised, and refused with an error where it is configured
+//! 6. **web-identity**: `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`, exchanged at STS
 //! 7. **imds**: the role of the EC2 instance, by the second version of its metadata service
 //!
 //! A source that is configured but fails ends the chain with an error; only "not configured" goes on.
@@ -50,6 +52,8 @@ mod redact;
 mod region;
 mod secret;
 pub mod sigv4;
+mod sts;
+mod token_file;
 
 pub use cache::{CacheOptions, CredentialsCache};
 pub use chain::{CredentialsChain, CredentialsChainBuilder, CredentialsError};

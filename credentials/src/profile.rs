@@ -22,5 +22,5 @@ pub use merge::{Profile, ProfileSet};
 pub use parse::{FileKind, ParseError, ParseProblem, ProfileFile, Warning};
 
 pub(crate) use load::{Loaded, load};
-pub(crate) use recipe::{NeededFeature, Recipe, recipe};
+pub(crate) use recipe::{Base, CredentialSource, NeededFeature, Recipe, base_recipe, recipe, self_recipe};
 pub(crate) use select::{ProfileName, ProfileOrigin, select};

@@ -183,6 +183,11 @@ pub enum ProviderErrorKind {
         /// The part in question.
         field: &'static str,
     },
+    /// A program that was to print keys failed.
+    Process {
+        /// Its exit status; `None` if a signal ended it, or it could not be run.
+        status: Option<i32>,
+    },
     /// The configuration asks for something this version cannot do.
     Unsupported {
         /// What it asks for.
@@ -232,6 +237,17 @@ impl ProviderError {
     ) -> ProviderError {
         let kind = ProviderErrorKind::Unsupported { feature };
         ProviderError::new(provider, kind, Retry::NonRecoverable, message)
+    }
+
+    /// The same failure as that of `provider`, which had asked the one that failed.
+    pub(crate) fn within(mut self, provider: SourceName, context: &str) -> ProviderError {
+        self.0.message = format!("{context}: {self}").into();
+        if let ProviderErrorKind::InvalidConfig { file, line } = &mut self.0.kind {
+            // They are in the message now.
+            (*file, *line) = (None, None);
+        }
+        self.0.provider = provider;
+        self
     }
 
     /// Adds what to do about it.

@@ -6,6 +6,7 @@ mod environment;
 mod imds;
 mod inline;
 mod key_document;
+mod process;
 mod profile;
 mod target;
 mod web_identity;
@@ -16,7 +17,7 @@ pub(crate) use container::ContainerProvider;
 pub(crate) use environment::EnvironmentProvider;
 pub(crate) use imds::ImdsProvider;
 pub(crate) use inline::InlineProvider;
-pub(crate) use profile::ProfileProvider;
+pub(crate) use profile::{NamedSources, ProfileProvider};
 pub(crate) use web_identity::WebIdentityProvider;
 
 use crate::host::Host;

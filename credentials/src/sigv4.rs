@@ -1,28 +1,16 @@
-//! Signature Version 4 in headers, for any AWS service and any payload.
+//! AWS Signature Version 4 in headers, for any service and any payload.
 //!
 //! Algorithm: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
-//!
-//! ```
-//! use credentials::sigv4::{PathStyle, Payload, Scope, Signer};
-//! # use credentials::{Credentials, Secret, SourceName};
-//! # use std::time::SystemTime;
-//! # let keys = Credentials::builder("AKIDEXAMPLE", Secret::new("s")).build(SourceName::Inline).unwrap();
-//! # let now = SystemTime::UNIX_EPOCH;
-//! let signer = Signer::new(&keys, Scope::new("eu-west-1", "s3", PathStyle::AsSent), now);
-//! let mut request = http::Request::get("https://bucket.s3.eu-west-1.amazonaws.com/key").body(()).unwrap();
-//! signer.sign_headers(&mut request, Payload::Unsigned, now).unwrap();
-//! assert!(request.headers().contains_key("authorization"));
-//! ```
 
-use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit, Mac};
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Uri};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, request};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -30,147 +18,226 @@ use crate::credentials::Credentials;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
-/// Headers that a client, a proxy or a connection changes after signing. All others are signed.
-const UNSIGNED: [&str; 12] = [
-    "accept-encoding",
+/// Never signed: the signature's own header, and what proxies and HTTP implementations may change.
+const UNSIGNED: [&str; 13] = [
     "authorization",
+    "accept-encoding",
     "connection",
     "content-length",
     "expect",
     "keep-alive",
     "proxy-authorization",
     "te",
+    "trailer",
     "transfer-encoding",
     "upgrade",
     "user-agent",
     "x-amzn-trace-id",
 ];
 
-/// RFC 3986's unreserved characters stay.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
-
-/// For what a signature is good, beside the day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
+/// Signs requests to one service in one region with one set of keys.
+///
+/// The key that signatures are made with holds for a day; it is derived on first use, kept, and wiped when
+/// the signer goes. A signer belongs to one thread; make one per shard.
+pub struct Signer {
+    credentials: Credentials,
     region: String,
     service: String,
-    path: PathStyle,
+    style: SigningStyle,
+    key: RefCell<Option<DayKey>>,
 }
 
-/// How a service sees the path of a URL.
+/// How a service wants paths and payloads to be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PathStyle {
-    /// As it was sent: S3. The header `x-amz-content-sha256` is added, which S3 demands.
-    AsSent,
-    /// Percent-encoded once more: every other service. These also drop `.`, `..` and empty segments
-    /// before they check the signature, so paths that hold any are refused.
-    EncodedAgain,
-}
-
-impl Scope {
-    /// Region and service by their names in the API: `us-east-1`, `sts`.
-    #[must_use]
-    pub fn new(region: impl Into<String>, service: impl Into<String>, path: PathStyle) -> Scope {
-        Scope { region: region.into(), service: service.into(), path }
-    }
+#[non_exhaustive]
+pub enum SigningStyle {
+    /// All services but S3: the path is normalised, and encoded a second time.
+    General,
+    /// S3: the path is what it is, encoded once, and the hash of the payload travels in
+    /// `x-amz-content-sha256`.
+    S3,
 }
 
 /// What the signature says about the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Payload<'a> {
-    /// This is the body. It is hashed: 0.8 ms per MiB.
-    Bytes(&'a [u8]),
-    /// The SHA-256 of the body.
+#[non_exhaustive]
+pub enum PayloadHash {
+    /// The SHA-256 of the body; [`PayloadHash::of`] computes it.
     Sha256([u8; 32]),
-    /// Nothing: `UNSIGNED-PAYLOAD`. Only S3 accepts it, and only TLS protects the body then.
+    /// `UNSIGNED-PAYLOAD`: the signature does not cover the body. S3 over https only.
     Unsigned,
-    /// One of S3's other words in the place of a hash, such as `STREAMING-UNSIGNED-PAYLOAD-TRAILER`.
-    Keyword(&'static str),
 }
 
-/// Signs the requests of one day with keys derived once. Keep it as long as
-/// [`is_current`](Signer::is_current) says; the derived key is wiped when it is dropped.
-pub struct Signer {
-    credentials: Credentials,
-    scope: Scope,
-    key: DayKey,
+impl PayloadHash {
+    /// The hash of a body that is at hand.
+    #[must_use]
+    pub fn of(body: &[u8]) -> PayloadHash {
+        PayloadHash::Sha256(Sha256::digest(body).into())
+    }
+
+    fn text(&self) -> String {
+        match self {
+            PayloadHash::Sha256(hash) => hex(hash),
+            PayloadHash::Unsigned => "UNSIGNED-PAYLOAD".to_owned(),
+        }
+    }
 }
 
+/// Why a request cannot be signed: it, or the signer's region, is not fit to be sent. Correct the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SignError {
+    /// Neither the URI nor a header names the host.
+    NoHost,
+    /// The time lies outside the years 0 to 9999.
+    Time,
+    /// Region or service hold characters that a header cannot.
+    Scope,
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SignError::NoHost => "the request names no host",
+            SignError::Time => "the time is outside the calendar",
+            SignError::Scope => "region or service cannot stand in a header",
+        })
+    }
+}
+
+impl Error for SignError {}
+
+/// A key and the day it holds for.
 struct DayKey {
-    /// `20150830`
     day: String,
     key: Zeroizing<[u8; 32]>,
 }
 
 impl Signer {
-    /// Derives the key for the day of `now`, with four HMACs.
+    /// A signer for `service` (`s3`, `sts`) in `region`.
     #[must_use]
-    pub fn new(credentials: &Credentials, scope: Scope, now: SystemTime) -> Signer {
-        let key = DayKey::derive(credentials, &scope, &day(now));
-        Signer { credentials: credentials.clone(), scope, key }
+    pub fn new(
+        credentials: Credentials,
+        region: impl Into<String>,
+        service: impl Into<String>,
+        style: SigningStyle,
+    ) -> Signer {
+        let key = RefCell::new(None);
+        Signer { credentials, region: region.into(), service: service.into(), style, key }
     }
 
-    /// Whether it signs with these credentials, and its key still serves at `now`. One made for another
-    /// day signs correctly too, but derives a key each time.
+    /// The keys that it signs with.
     #[must_use]
-    pub fn is_current(&self, credentials: &Credentials, now: SystemTime) -> bool {
-        self.credentials.is_same(credentials) && self.key.day == day(now)
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
-    /// Adds `x-amz-date`, for temporary keys `x-amz-security-token`, for S3 `x-amz-content-sha256`, and
-    /// `authorization`.
+    /// Adds `x-amz-date`, `x-amz-security-token` for temporary keys, for S3 `x-amz-content-sha256`, and
+    /// `authorization`, in place of any that are there. Token and signature are marked sensitive.
     ///
-    /// Every header already there is signed, except those that are changed on the way
-    /// (`content-length`, `user-agent`, `accept-encoding` and the like); `host` is taken from the URI
-    /// unless it is given. So whatever matters must be there before, and must not be changed afterwards.
-    /// A second call replaces the first signature, with the time of the second.
+    /// Everything that is in the request by then is signed, except for headers that are changed on the
+    /// way; what is added later is not. The URI must be the one that is sent: percent-encoded, and in its
+    /// query a `+` is a plus sign, not a blank.
     ///
-    /// The query is signed as the values it stands for: `%2f` and `%2F` are the same, `+` is a plus.
+    /// `time` is the service's time: it refuses signatures that are more than some minutes old or early.
     ///
     /// # Errors
     ///
-    /// [`SignError`]: the request cannot be signed so that the service agrees. A bug of the caller.
-    pub fn sign_headers<B>(
+    /// [`SignError`]; the request is then not changed in any way that matters, and must not be sent.
+    pub fn sign(
         &self,
-        request: &mut Request<B>,
-        payload: Payload<'_>,
-        now: SystemTime,
+        request: &mut request::Parts,
+        payload: &PayloadHash,
+        time: SystemTime,
     ) -> Result<(), SignError> {
-        let time = stamp(now);
-        let today = &time[..8];
-        let payload = payload_word(payload);
-        let host = host_of(request.uri(), request.headers())?;
+        let time = jiff::Timestamp::try_from(time).map_err(|_| SignError::Time)?;
+        let date_time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
+        if date_time.len() != "20150830T123600Z".len() {
+            return Err(SignError::Time);
+        }
+        let day = &date_time[.."20150830".len()];
+        let payload = payload.text();
 
-        let headers = request.headers_mut();
-        headers.insert(DATE, HeaderValue::from_str(&time).map_err(|_| SignError::Time)?);
-        headers.remove(TOKEN);
+        let headers = &mut request.headers;
+        headers.remove(AUTHORIZATION);
+        headers.remove(SECURITY_TOKEN);
+        headers.insert(DATE, header(&date_time)?);
         if let Some(token) = self.credentials.session_token() {
-            headers.insert(TOKEN, sensitive(token.expose_secret())?);
+            let mut value = header(token.expose_secret())?;
+            value.set_sensitive(true);
+            headers.insert(SECURITY_TOKEN, value);
         }
-        if self.scope.path == PathStyle::AsSent {
-            let value = HeaderValue::from_str(&payload).map_err(|_| SignError::Header)?;
-            headers.insert(CONTENT_SHA256, value);
+        if self.style == SigningStyle::S3 {
+            headers.insert(CONTENT_SHA256, header(&payload)?);
         }
 
-        let (canonical, signed_headers) = canonical_request(request, self.scope.path, &host, &payload)?;
-        let scope = format!("{today}/{}/{}/aws4_request", self.scope.region, self.scope.service);
-        let hash = hex(&Sha256::digest(&canonical[..]));
-        let string_to_sign = format!("{ALGORITHM}\n{time}\n{scope}\n{hash}");
-        let signature = if self.key.day == today {
-            self.key.sign(&string_to_sign)
-        } else {
-            DayKey::derive(&self.credentials, &self.scope, today).sign(&string_to_sign)
-        };
-        let id = self.credentials.access_key_id();
-        let authorization = sensitive(&format!(
-            "{ALGORITHM} Credential={id}/{scope}, SignedHeaders={signed_headers}, Signature={signature}"
+        let (canonical, signed_headers) = self.canonical_request(request, &payload)?;
+        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
+        let hash = hex(&Sha256::digest(canonical.as_bytes()));
+        let to_sign = format!("{ALGORITHM}\n{date_time}\n{scope}\n{hash}");
+        let signature = hex(&self.with_day_key(day, |key| hmac(key, to_sign.as_bytes()))[..]);
+        let mut value = header(&format!(
+            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={signature}",
+            self.credentials.access_key_id()
         ))?;
-        request.headers_mut().insert(AUTHORIZATION, authorization);
+        value.set_sensitive(true);
+        request.headers.insert(AUTHORIZATION, value);
         Ok(())
+    }
+
+    /// The canonical request, which holds the session token, and the names of the signed headers.
+    fn canonical_request(
+        &self,
+        request: &request::Parts,
+        payload: &str,
+    ) -> Result<(Zeroizing<String>, String), SignError> {
+        let headers = canonical_headers(&request.headers, &request.uri)?;
+        let names = headers.keys().copied().collect::<Vec<_>>().join(";");
+        let path = match self.style {
+            SigningStyle::S3 => encode(&decode(request.uri.path().as_bytes()), b"/"),
+            SigningStyle::General => encode(normalise(request.uri.path()).as_bytes(), b"/"),
+        };
+        let values_len: usize = headers.values().map(|value| value.len()).sum();
+        let query = canonical_query(request.uri.query().unwrap_or_default());
+        // Room for all of it: a text that grows leaves copies of the token behind.
+        let room = 256 + path.len() + query.len() + 2 * names.len() + values_len + 4 * headers.len();
+        let mut text = Zeroizing::new(String::with_capacity(room));
+        for part in [request.method.as_str(), "\n", &path, "\n", &query, "\n"] {
+            text.push_str(part);
+        }
+        for (name, value) in &headers {
+            for part in [name, ":", value, "\n"] {
+                text.push_str(part);
+            }
+        }
+        for part in ["\n", &names, "\n", payload] {
+            text.push_str(part);
+        }
+        Ok((text, names))
+    }
+
+    fn with_day_key<T>(&self, day: &str, sign: impl FnOnce(&[u8]) -> T) -> T {
+        let mut slot = self.key.borrow_mut();
+        let kept = match slot.take() {
+            Some(kept) if kept.day == day => kept,
+            _ => DayKey { day: day.to_owned(), key: self.derive(day) },
+        };
+        let kept = slot.insert(kept);
+        sign(&kept.key[..])
+    }
+
+    fn derive(&self, day: &str) -> Zeroizing<[u8; 32]> {
+        let secret = self.credentials.secret_access_key().expose_secret();
+        let mut first = Zeroizing::new(String::with_capacity("AWS4".len() + secret.len()));
+        first.push_str("AWS4");
+        first.push_str(secret);
+        let day_key = hmac(first.as_bytes(), day.as_bytes());
+        let region_key = hmac(&day_key[..], self.region.as_bytes());
+        let service_key = hmac(&region_key[..], self.service.as_bytes());
+        hmac(&service_key[..], b"aws4_request")
     }
 }
 
@@ -178,209 +245,138 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signer")
             .field("credentials", &self.credentials)
-            .field("scope", &self.scope)
-            .field("day", &self.key.day)
+            .field("region", &self.region)
+            .field("service", &self.service)
+            .field("style", &self.style)
             .finish_non_exhaustive()
     }
 }
 
-/// Why a request cannot be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SignError {
-    /// Neither the URI nor a header says the host.
-    NoHost,
-    /// The path has a `.`, `..` or empty segment, which the service would drop before it looks.
-    Path,
-    /// A header or a part of the scope has characters that cannot be sent.
-    Header,
-    /// The clock shows a year without four digits.
-    Time,
+fn header(text: &str) -> Result<HeaderValue, SignError> {
+    HeaderValue::from_str(text).map_err(|_| SignError::Scope)
 }
 
-impl fmt::Display for SignError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SignError::NoHost => "a request without a host cannot be signed",
-            SignError::Path => "a path with empty or dot segments cannot be signed for this service",
-            SignError::Header => "a header cannot be signed: it has characters that cannot be sent",
-            SignError::Time => "the clock shows a year that cannot be signed",
-        })
-    }
-}
-
-impl Error for SignError {}
-
-impl DayKey {
-    fn derive(credentials: &Credentials, scope: &Scope, day: &str) -> DayKey {
-        let secret = credentials.secret_access_key().expose_secret();
-        let mut first = Zeroizing::new(Vec::with_capacity(4 + secret.len()));
-        first.extend_from_slice(b"AWS4");
-        first.extend_from_slice(secret.as_bytes());
-        let mut key = hmac(&first, day.as_bytes());
-        for part in [scope.region.as_str(), scope.service.as_str(), "aws4_request"] {
-            key = hmac(&key[..], part.as_bytes());
-        }
-        DayKey { day: day.to_owned(), key }
-    }
-
-    fn sign(&self, text: &str) -> String {
-        hex(&hmac(&self.key[..], text.as_bytes())[..])
-    }
-}
-
-fn hmac(key: &[u8], message: &[u8]) -> Zeroizing<[u8; 32]> {
+fn hmac(key: &[u8], data: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(message);
+    mac.update(data);
     Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
-/// The canonical request and the list of the headers in it.
-fn canonical_request<B>(
-    request: &Request<B>,
-    path_style: PathStyle,
-    host: &str,
-    payload: &str,
-) -> Result<(Zeroizing<Vec<u8>>, String), SignError> {
-    let names = signed_names(request.headers());
-    // It holds the session token.
-    let mut out = Zeroizing::new(Vec::with_capacity(1024));
-    out.extend_from_slice(request.method().as_str().as_bytes());
-    out.push(b'\n');
-    out.extend_from_slice(canonical_path(request.uri().path(), path_style)?.as_bytes());
-    out.push(b'\n');
-    out.extend_from_slice(canonical_query(request.uri().query().unwrap_or("")).as_bytes());
-    out.push(b'\n');
-    for name in &names {
-        out.extend_from_slice(name.as_bytes());
-        out.push(b':');
-        if *name == HOST.as_str() {
-            out.extend_from_slice(host.as_bytes());
-        } else {
-            for (index, value) in request.headers().get_all(*name).iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                push_trimmed(&mut out, value.as_bytes());
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+    }
+    text
+}
+
+/// Names in order, each with its values: trimmed, runs of blanks as one, several joined by a comma.
+fn canonical_headers<'a>(
+    headers: &'a HeaderMap,
+    uri: &Uri,
+) -> Result<BTreeMap<&'a str, Zeroizing<String>>, SignError> {
+    let mut canonical: BTreeMap<&str, Zeroizing<String>> = BTreeMap::new();
+    for (name, value) in headers {
+        let name = name.as_str();
+        if UNSIGNED.contains(&name) {
+            continue;
+        }
+        // What is not ASCII has no canonical form that all agree on; it is signed as Latin-1 would read.
+        let value = match value.to_str() {
+            Ok(text) => Zeroizing::new(text.to_owned()),
+            Err(_) => Zeroizing::new(value.as_bytes().iter().copied().map(char::from).collect()),
+        };
+        let mut line = canonical.remove(name).unwrap_or_default();
+        line.reserve(value.len() + 1);
+        if !line.is_empty() {
+            line.push(',');
+        }
+        for (index, word) in value.split([' ', '\t']).filter(|word| !word.is_empty()).enumerate() {
+            if index > 0 {
+                line.push(' ');
             }
+            line.push_str(word);
         }
-        out.push(b'\n');
+        canonical.insert(name, line);
     }
-    let names = names.join(";");
-    out.push(b'\n');
-    out.extend_from_slice(names.as_bytes());
-    out.push(b'\n');
-    out.extend_from_slice(payload.as_bytes());
-    Ok((out, names))
+    if !canonical.contains_key(HOST.as_str()) {
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(SignError::NoHost)?;
+        let port = uri
+            .port_u16()
+            .filter(|&port| !matches!((uri.scheme_str(), port), (Some("https"), 443) | (Some("http"), 80)));
+        let host = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        canonical.insert("host", Zeroizing::new(host));
+    }
+    Ok(canonical)
 }
 
-/// In byte order, each once, `host` always.
-fn signed_names(headers: &HeaderMap) -> Vec<&str> {
-    let signed = |name: &&str| !UNSIGNED.contains(name) && *name != HOST.as_str();
-    let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).filter(signed).collect();
-    names.push(HOST.as_str());
-    names.sort_unstable();
-    names
-}
-
-fn canonical_path(path: &str, style: PathStyle) -> Result<Cow<'_, str>, SignError> {
-    let path = if path.is_empty() { "/" } else { path };
-    if style == PathStyle::AsSent {
-        return Ok(path.into());
-    }
-    let mut segments = path.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let last = segments.peek().is_none();
-        if matches!(segment, "." | "..") || (segment.is_empty() && !last) {
-            return Err(SignError::Path);
-        }
-    }
-    Ok(percent_encode(path.as_bytes(), RESERVED_IN_PATH).into())
-}
-
+/// Names and values encoded afresh and sorted as encoded.
 fn canonical_query(query: &str) -> String {
-    let encode = |text: &str| {
-        let bytes: Vec<u8> = percent_decode_str(text).collect();
-        percent_encode(&bytes, RESERVED).to_string()
-    };
+    let again = |text: &str| encode(&decode(text.as_bytes()), b"");
     let mut pairs: Vec<(String, String)> = query
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (encode(name), encode(value)))
+        .map(|(name, value)| (again(name), again(value)))
         .collect();
     pairs.sort_unstable();
     let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join("&")
 }
 
-/// Without blanks at the ends, and with one for each run of blanks inside.
-fn push_trimmed(out: &mut Vec<u8>, value: &[u8]) {
-    let mut blank = false;
-    for &byte in value.trim_ascii() {
-        if byte == b' ' && blank {
-            continue;
+/// The path without empty, `.` and `..` segments.
+fn normalise(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
         }
-        blank = byte == b' ';
-        out.push(byte);
     }
-}
-
-/// As the client will send it.
-fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<String, SignError> {
-    if let Some(host) = headers.get(HOST) {
-        return Ok(host.to_str().map_err(|_| SignError::Header)?.trim().to_owned());
-    }
-    let host = uri.host().ok_or(SignError::NoHost)?;
-    let standard = match uri.scheme_str() {
-        Some("https") => Some(443),
-        Some("http") => Some(80),
-        _ => None,
-    };
-    Ok(match uri.port_u16() {
-        Some(port) if Some(port) != standard => format!("{host}:{port}"),
-        _ => host.to_owned(),
-    })
-}
-
-fn payload_word(payload: Payload<'_>) -> Cow<'static, str> {
-    match payload {
-        Payload::Bytes(bytes) => hex(&Sha256::digest(bytes)).into(),
-        Payload::Sha256(hash) => hex(&hash).into(),
-        Payload::Unsigned => "UNSIGNED-PAYLOAD".into(),
-        Payload::Keyword(word) => word.into(),
-    }
-}
-
-fn sensitive(text: &str) -> Result<HeaderValue, SignError> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| SignError::Header)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// `20150830T123600Z`
-fn stamp(now: SystemTime) -> String {
-    // Years before 0 and after 9999 are beyond both the calendar and any signature.
-    jiff::Timestamp::try_from(now)
-        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-        .strftime("%Y%m%dT%H%M%SZ")
-        .to_string()
-}
-
-fn day(now: SystemTime) -> String {
-    let mut stamp = stamp(now);
-    stamp.truncate(8);
-    stamp
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    let mut text = format!("/{}", segments.join("/"));
+    if text.len() > 1 && ["/", "/.", "/.."].iter().any(|end| path.ends_with(end)) {
+        text.push('/');
     }
     text
+}
+
+/// Percent-encodes all but letters, digits, `-._~` and what is in `kept`.
+pub(crate) fn encode(bytes: &[u8], kept: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut text = String::with_capacity(3 * bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push('%');
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
+    text
+}
+
+/// The bytes behind `%41`; a `%` without two digits stands for itself.
+fn decode(text: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| text.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push(u8::try_from(high * 16 + low).expect("two digits make a byte"));
+                at += 3;
+            }
+            _ => {
+                bytes.push(byte);
+                at += 1;
+            }
+        }
+    }
+    bytes
 }
 
 #[cfg(test)]

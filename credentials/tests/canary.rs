@@ -7,12 +7,17 @@ use std::error::Error;
 use std::fmt::{Debug, Write};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use credentials::profile::{FileKind, ProfileFile, ProfileSet};
+use credentials::sigv4::{Signer, SigningStyle};
 use credentials::{
-    Credentials, CredentialsCache, CredentialsChain, CredentialsError, FileContent, FixedClock, Host,
-    Identity, Inline, MemoryEnvironment, MemoryFiles, Resolved, Secret, Service, SourceName,
+    Command, Credentials, CredentialsCache, CredentialsChain, CredentialsError, FileContent, FixedClock,
+    Host, HttpError, HttpSend, Identity, Inline, MemoryEnvironment, MemoryFiles, ProcessError, ProcessOutput,
+    Processes, Resolved, Secret, SendOptions, Service, SourceName,
 };
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use http::{Request, Response};
 
 /// In every secret, and in nothing else.
 const MARK: &str = "CaNaRy";
@@ -187,6 +192,151 @@ fn no_failure_prints_a_secret() {
         }
     }
     assert!(failures > 200, "only {failures} failures were driven");
+}
+
+/// An STS that quotes what it was sent, and a program that prints secrets before it fails.
+#[derive(Clone)]
+struct Hostile {
+    status: u16,
+    body: String,
+    printed: String,
+    exit: i32,
+}
+
+impl HttpSend for Hostile {
+    fn send<'a>(
+        &'a self,
+        request: Request<Bytes>,
+        _: &'a SendOptions,
+    ) -> LocalBoxFuture<'a, Result<Response<Bytes>, HttpError>> {
+        // Secrets travel in bodies and headers, which are not for logs; a URL is.
+        assert!(!request.uri().to_string().contains(MARK));
+        assert!(!format!("{:?}", request.headers()).contains(MARK));
+        // It can quote no more than it was sent.
+        let signed = request.headers().values().any(|value| value.to_str().unwrap().contains(ID));
+        let refusal = self.body.starts_with("<ErrorResponse");
+        let body = if refusal && !signed { self.body.replace(ID, "zzz") } else { self.body.clone() };
+        let answer = Response::builder().status(self.status).body(Bytes::from(body));
+        Box::pin(async { Ok(answer.unwrap()) })
+    }
+}
+
+impl Processes for Hostile {
+    fn run<'a>(&'a self, _: &'a Command) -> LocalBoxFuture<'a, Result<ProcessOutput, ProcessError>> {
+        let output = ProcessOutput::new(
+            Some(self.exit),
+            self.printed.clone().into_bytes(),
+            marked("stderr").into_bytes(),
+        );
+        Box::pin(async { Ok(output) })
+    }
+}
+
+#[test]
+fn no_service_and_no_program_gets_a_secret_printed() {
+    let secret = marked("secret");
+    let token = marked("jwt");
+    let arn = "arn:aws:iam::123456789012:role/r";
+    let role = format!("role_arn = {arn}\nexternal_id = {}\n", marked("external"));
+    let base = format!(
+        "aws_access_key_id = {ID}\naws_secret_access_key = {secret}\naws_session_token = {}\n",
+        marked("session")
+    );
+    let configs = [
+        String::new(),
+        format!("[default]\n{role}source_profile = default\n{base}"),
+        format!("[default]\n{role}source_profile = b\n[b]\n{base}"),
+        format!("[default]\n{role}web_identity_token_file = /token\n"),
+        format!("[default]\n{role}source_profile = b\n[b]\ncredential_process = p {secret}\n"),
+        format!("[default]\ncredential_process = p {secret}\n"),
+        format!("[default]\ncredential_process = p | {secret}\n"),
+        format!("[default]\ncredential_process = {secret} '\n"),
+        format!("[default]\nrole_arn = {secret}\nsource_profile = default\n{base}"),
+        format!("[default]\n{role}source_profile = default\nduration_seconds = {secret}\n{base}"),
+        format!("[default]\n{role}source_profile = default\nrole_session_name = {secret} x\n{base}"),
+        format!("[default]\nrole_arn = {arn}\nexternal_id = {secret} x\nsource_profile = default\n{base}"),
+        format!("[default]\n{role}web_identity_token_file = {secret}\n"),
+        format!("[default]\n{role}credential_source = {secret}\n"),
+    ];
+    let everything =
+        [&secret, &token, &marked("external"), &marked("session"), &ID.to_owned()].map(String::clone);
+    let error = |code: &str, message: &str, id: &str| {
+        format!(
+            "<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error>\
+             <RequestId>{id}</RequestId></ErrorResponse>"
+        )
+    };
+    let mut bodies = vec![secret.clone(), format!("<a>{token}"), String::new()];
+    for word in &everything {
+        bodies.push(error("ValidationError", &format!("Value '{word}' failed"), "1"));
+        bodies.push(error(word, "m", word));
+        // Cut in the middle of the secret.
+        bodies.push(error("x", &format!("{}{word}", "y".repeat(190)), "1"));
+    }
+    for action in ["AssumeRole", "AssumeRoleWithWebIdentity"] {
+        for (id, key, expiration) in [
+            (ID, &secret[..], "2030-01-01T00:00:00Z"),
+            (&secret, &secret, &secret),
+            (ID, &format!("{secret}&#10;"), "2030-01-01T00:00:00Z"),
+            (ID, &secret, "2020-01-01T00:00:00Z"),
+        ] {
+            bodies.push(format!(
+                "<{action}Response><{action}Result><Credentials><AccessKeyId>{id}</AccessKeyId>\
+                 <SecretAccessKey>{key}</SecretAccessKey><SessionToken>{secret}</SessionToken>\
+                 <Expiration>{expiration}</Expiration></Credentials><AssumedRoleUser><Arn>a:b:c:d:{secret}</Arn>\
+                 </AssumedRoleUser></{action}Result></{action}Response>"
+            ));
+        }
+    }
+    let prints = |expiration: &str| {
+        format!(
+            "{{\"Version\":1,\"AccessKeyId\":\"{ID}\",\"SecretAccessKey\":\"{secret}\",\
+             \"SessionToken\":\"{secret}\",\"Expiration\":\"{expiration}\"}}"
+        )
+    };
+    let runs = [
+        (0, prints("2030-01-01T00:00:00Z")),
+        (0, prints("2020-01-01T00:00:00Z")),
+        (0, prints(&secret)),
+        (0, secret.clone()),
+        (0, format!("{{\"Version\":\"{secret}\"}}")),
+        (1, prints("2030-01-01T00:00:00Z")),
+    ];
+    let mut log = Log::default();
+    let mut failures = 0;
+    let chain = CredentialsChain::builder().build();
+    for config in &configs {
+        for (index, body) in bodies.iter().enumerate() {
+            let (exit, printed) = runs[index % runs.len()].clone();
+            for status in [200, 400] {
+                let hostile = Hostile { status, body: body.clone(), printed: printed.clone(), exit };
+                let variables = [
+                    ("AWS_WEB_IDENTITY_TOKEN_FILE", "/token".to_owned()),
+                    ("AWS_ROLE_ARN", arn.to_owned()),
+                    ("AWS_REGION", "eu-west-1".to_owned()),
+                ];
+                let files = [("/h/.aws/credentials", config.clone()), ("/token", token.clone())];
+                let host = host(&variables, &files);
+                let host = host.to_builder().http(hostile.clone()).processes(hostile.clone()).build();
+                match chain.resolve(&host).now_or_never().unwrap() {
+                    Ok(identity) => log.debug(&identity),
+                    Err(error) => {
+                        failures += 1;
+                        log.error(&error);
+                    }
+                }
+                let explain = chain.explain(&host).now_or_never().unwrap();
+                writeln!(log.0, "{explain} {explain:?}").unwrap();
+                log.0 += &serde_json::to_string(&explain).unwrap();
+                log.assert_clean();
+                log.0.clear();
+            }
+        }
+    }
+    assert!(failures > 400, "only {failures} failures were driven");
+    log.debug(&Signer::new(keys(), "r", "s", SigningStyle::S3));
+    log.debug(&Command::new(vec!["p".to_owned(), secret], Duration::ZERO, 1, 1));
+    log.assert_clean();
 }
 
 #[test]

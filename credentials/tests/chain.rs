@@ -17,6 +17,7 @@ const CONFIG: &str = "/home/u/.aws/config";
 const CREDENTIALS: &str = "/home/u/.aws/credentials";
 const ENV_KEYS: [(&str, &str); 2] =
     [("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT00001"), ("AWS_SECRET_ACCESS_KEY", "s")];
+const ROLE: &str = "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = default\n";
 const FILE_KEYS: &str = "aws_access_key_id = AKIAPROFILE000000002\naws_secret_access_key = s\n";
 
 /// A machine with a home directory, variables and files.
@@ -128,8 +129,18 @@ fn a_configured_source_that_fails_ends_the_chain() {
             &[(CREDENTIALS, "[default]\naws_access_key_id = a\n b\naws_secret_access_key = s\n")],
             SourceName::Profile,
         ),
-        // What this version cannot do.
+        // Keys that must be fetched, by a host that has neither HTTP nor programs; no region; a bad ARN.
+        (&[("AWS_REGION", "r")], &[(CONFIG, ROLE), later], SourceName::Profile),
+        (&[], &[(CONFIG, ROLE), later], SourceName::Profile),
         (&[], &[(CONFIG, "[default]\nrole_arn = r\nsource_profile = default\n"), later], SourceName::Profile),
+        (&[], &[(CONFIG, "[default]\ncredential_process = p\n"), later], SourceName::Profile),
+        // A source that is named and has nothing is not passed over either.
+        (&[], &[(CONFIG, "[default]\ncredential_source = Environment\n"), later], SourceName::Profile),
+        (
+            &[("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"), ("AWS_ROLE_ARN", "arn:aws:iam::1:role/some-role")],
+            &[],
+            SourceName::WebIdentity,
+        ),
         (&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/x")], &[], SourceName::Container),
         (&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://x")], &[], SourceName::Container),
         (&[("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")], &[], SourceName::WebIdentity),
@@ -141,11 +152,7 @@ fn a_configured_source_that_fails_ends_the_chain() {
 #[test]
 fn every_way_to_get_keys_that_this_version_lacks_is_named() {
     for (properties, feature) in [
-        ("role_arn = r\nsource_profile = x", "role_arn"),
         ("role_arn = r\nmfa_serial = m\nsource_profile = x", "mfa_serial"),
-        ("role_arn = r\nweb_identity_token_file = f", "web_identity_token_file"),
-        ("credential_process = p", "credential_process"),
-        ("credential_source = Environment", "credential_source"),
         ("sso_session = s", "sso_session"),
         ("login_session = s", "login_session"),
     ] {
@@ -154,7 +161,7 @@ fn every_way_to_get_keys_that_this_version_lacks_is_named() {
         let expected = (SourceName::Profile, ProviderErrorKind::Unsupported { feature });
         assert_eq!(failure(&default_chain(), &host), expected);
         let text = resolve(&default_chain(), &host).unwrap_err().to_string();
-        assert!(text.contains("export-credentials --profile default --format env"), "{text}");
+        assert!(text.contains("export-credentials --profile default --format process"), "{text}");
     }
 }
 

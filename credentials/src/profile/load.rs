@@ -16,21 +16,27 @@ pub(crate) struct Loaded {
     /// What was read, for people: `read /h/.aws/config, /h/.aws/credentials (missing)`.
     pub(crate) read: String,
     pub(crate) warnings: Vec<Warning>,
+    /// A file that anybody may write to. Programs that it names must not be run.
+    pub(crate) writable_by_all: Option<String>,
 }
 
 pub(crate) async fn load(host: &Host) -> Result<Loaded, ProviderError> {
     let mut warnings = Vec::new();
-    let (config, config_state) = load_one(host, FileKind::Config, &mut warnings).await?;
-    let (credentials, credentials_state) = load_one(host, FileKind::Credentials, &mut warnings).await?;
+    let mut writable_by_all = None;
+    let (config, config_state) =
+        load_one(host, FileKind::Config, &mut warnings, &mut writable_by_all).await?;
+    let (credentials, credentials_state) =
+        load_one(host, FileKind::Credentials, &mut warnings, &mut writable_by_all).await?;
     let set = ProfileSet::merge(config, credentials);
     warnings.extend_from_slice(set.warnings());
-    Ok(Loaded { set, read: format!("read {config_state}, {credentials_state}"), warnings })
+    Ok(Loaded { set, read: format!("read {config_state}, {credentials_state}"), warnings, writable_by_all })
 }
 
 async fn load_one(
     host: &Host,
     kind: FileKind,
     warnings: &mut Vec<Warning>,
+    writable_by_all: &mut Option<String>,
 ) -> Result<(ProfileFile, String), ProviderError> {
     let Location { path, label, explicit, home_missing } = locate(host, kind);
     let absent = ProfileFile::default();
@@ -63,6 +69,9 @@ async fn load_one(
     };
     if kind == FileKind::Credentials && content.unix_mode().is_some_and(|mode| mode & 0o077 != 0) {
         warnings.push(Warning::about_file(&label, "other users can read these keys; chmod 600 it"));
+    }
+    if content.unix_mode().is_some_and(|mode| mode & 0o002 != 0) {
+        *writable_by_all = Some(label.clone());
     }
     match ProfileFile::parse(&label, kind, content.bytes()) {
         Ok(file) => Ok((file, label)),

@@ -10,10 +10,58 @@ pub(crate) enum Recipe<'a> {
     Nothing,
     /// The keys stand in the profile.
     StaticKeys { access_key_id: &'a str, secret_access_key: &'a str, session_token: Option<&'a str> },
+    /// Take on `role_arn` with the keys of `base`.
+    AssumeRole { base: Base<'a> },
+    /// Take on `role_arn` with the token in a file.
+    WebIdentity { token_file: &'a str },
+    /// Another source of the chain has the keys.
+    Source(CredentialSource),
+    /// A program prints the keys.
+    Process { command_line: &'a str },
     /// The keys must be fetched in a way that this version does not know.
     Needs(NeededFeature),
     /// The profile contradicts itself; says how.
     Contradiction(&'static str),
+}
+
+/// Whose keys take on a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Base<'a> {
+    /// Those of another profile, or this one's own if it names itself.
+    Profile(&'a str),
+    /// Those of another source.
+    Source(CredentialSource),
+}
+
+/// A source named by `credential_source`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CredentialSource {
+    /// `AWS_ACCESS_KEY_ID` and its companions.
+    Environment,
+    /// The container's service.
+    EcsContainer,
+    /// Instance metadata.
+    Ec2InstanceMetadata,
+}
+
+impl CredentialSource {
+    const ALL: [CredentialSource; 3] = [
+        CredentialSource::Environment,
+        CredentialSource::EcsContainer,
+        CredentialSource::Ec2InstanceMetadata,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            CredentialSource::Environment => "Environment",
+            CredentialSource::EcsContainer => "EcsContainer",
+            CredentialSource::Ec2InstanceMetadata => "Ec2InstanceMetadata",
+        }
+    }
+
+    fn parse(name: &str) -> Option<CredentialSource> {
+        CredentialSource::ALL.into_iter().find(|source| source.as_str().eq_ignore_ascii_case(name))
+    }
 }
 
 /// A way to get keys.
@@ -25,22 +73,62 @@ pub(crate) struct NeededFeature {
     pub(crate) feature: &'static str,
 }
 
+const BAD_SOURCE: Recipe<'_> =
+    Recipe::Contradiction("credential_source must be Environment, EcsContainer or Ec2InstanceMetadata");
+
+/// How the profile that was selected gets its keys.
 pub(crate) fn recipe(profile: Profile<'_>) -> Recipe<'_> {
     let has = |key| profile.get(key).is_some();
-    let needs = |key, feature| Recipe::Needs(NeededFeature { key, feature });
-    if has("role_arn") {
-        return match () {
-            () if has("web_identity_token_file") => needs("web_identity_token_file", "web identity"),
-            () if has("mfa_serial") => needs("mfa_serial", "multi-factor authentication"),
-            () => needs("role_arn", "assuming a role"),
-        };
+    if !has("role_arn") {
+        return own_recipe(profile);
     }
-    if has("web_identity_token_file") {
+    if let Some(token_file) = profile.get("web_identity_token_file") {
+        return Recipe::WebIdentity { token_file };
+    }
+    if has("mfa_serial") {
+        let feature = "multi-factor authentication";
+        return Recipe::Needs(NeededFeature { key: "mfa_serial", feature });
+    }
+    match (profile.get("source_profile"), profile.get("credential_source")) {
+        (Some(_), Some(_)) => Recipe::Contradiction(
+            "source_profile and credential_source cannot both give the keys for role_arn",
+        ),
+        (Some(name), None) => Recipe::AssumeRole { base: Base::Profile(name) },
+        (None, Some(name)) => match CredentialSource::parse(name) {
+            Some(source) => Recipe::AssumeRole { base: Base::Source(source) },
+            None => BAD_SOURCE,
+        },
+        (None, None) => Recipe::Contradiction("role_arn needs source_profile or credential_source beside it"),
+    }
+}
+
+/// How a profile gets its keys that another one takes a role with. Here keys that stand in the profile come
+/// first.
+pub(crate) fn base_recipe(profile: Profile<'_>) -> Recipe<'_> {
+    match static_keys(profile) {
+        keys @ Recipe::StaticKeys { .. } => keys,
+        _ => recipe(profile),
+    }
+}
+
+/// How a profile that names itself as its `source_profile` gets the keys to take its role with.
+pub(crate) fn self_recipe(profile: Profile<'_>) -> Recipe<'_> {
+    match static_keys(profile) {
+        keys @ Recipe::StaticKeys { .. } => keys,
+        _ => own_recipe(profile),
+    }
+}
+
+/// All but roles.
+fn own_recipe(profile: Profile<'_>) -> Recipe<'_> {
+    let has = |key| profile.get(key).is_some();
+    let needs = |key, feature| Recipe::Needs(NeededFeature { key, feature });
+    if has("web_identity_token_file") && !has("role_arn") {
         // AWS_ROLE_ARN belongs to another token and must not fill the gap.
         return Recipe::Contradiction("web_identity_token_file needs role_arn in the same profile");
     }
-    if has("credential_source") {
-        return needs("credential_source", "keys from another source");
+    if let Some(name) = profile.get("credential_source") {
+        return CredentialSource::parse(name).map_or(BAD_SOURCE, Recipe::Source);
     }
     if let Some(key) =
         ["sso_session", "sso_start_url", "sso_account_id", "sso_role_name"].into_iter().find(|key| has(key))
@@ -50,9 +138,13 @@ pub(crate) fn recipe(profile: Profile<'_>) -> Recipe<'_> {
     if has("login_session") {
         return needs("login_session", "aws login");
     }
-    if has("credential_process") {
-        return needs("credential_process", "keys from a program");
+    if let Some(command_line) = profile.get("credential_process") {
+        return Recipe::Process { command_line };
     }
+    static_keys(profile)
+}
+
+fn static_keys(profile: Profile<'_>) -> Recipe<'_> {
     match (profile.get("aws_access_key_id"), profile.get("aws_secret_access_key")) {
         (Some(access_key_id), Some(secret_access_key)) => Recipe::StaticKeys {
             access_key_id,
@@ -61,7 +153,7 @@ pub(crate) fn recipe(profile: Profile<'_>) -> Recipe<'_> {
         },
         (Some(_), None) => Recipe::Contradiction("aws_access_key_id is set, aws_secret_access_key is not"),
         (None, Some(_)) => Recipe::Contradiction("aws_secret_access_key is set, aws_access_key_id is not"),
-        (None, None) if has("source_profile") => {
+        (None, None) if profile.get("source_profile").is_some() && profile.get("role_arn").is_none() => {
             Recipe::Contradiction("source_profile needs role_arn in the same profile")
         }
         (None, None) => Recipe::Nothing,
@@ -81,6 +173,10 @@ mod tests {
         match recipe(set.profile("x").unwrap()) {
             Recipe::Nothing => "nothing".to_owned(),
             Recipe::StaticKeys { session_token, .. } => format!("keys {}", session_token.unwrap_or("-")),
+            Recipe::AssumeRole { base } => format!("role by {base:?}"),
+            Recipe::WebIdentity { token_file } => format!("token {token_file}"),
+            Recipe::Source(source) => source.as_str().to_owned(),
+            Recipe::Process { command_line } => format!("program {command_line}"),
             Recipe::Needs(needed) => needed.key.to_owned(),
             Recipe::Contradiction(text) => format!("!{text}"),
         }
@@ -99,11 +195,16 @@ mod tests {
             // Tools like aws-mfa note the device beside keys that already passed it.
             ("aws_access_key_id=a\naws_secret_access_key=s\nmfa_serial=m", "keys -"),
             ("aws_access_key_id=a\naws_secret_access_key=s\nsource_profile=y", "keys -"),
-            ("aws_access_key_id=a\naws_secret_access_key=s\nrole_arn=r\nsource_profile=x", "role_arn"),
-            ("aws_access_key_id=a\naws_secret_access_key=s\ncredential_process=p", "credential_process"),
-            ("role_arn=r\nweb_identity_token_file=f", "web_identity_token_file"),
+            (
+                "aws_access_key_id=a\naws_secret_access_key=s\nrole_arn=r\nsource_profile=x",
+                "role by Profile(\"x\")",
+            ),
+            ("aws_access_key_id=a\naws_secret_access_key=s\ncredential_process=p", "program p"),
+            ("role_arn=r\nweb_identity_token_file=f", "token f"),
+            ("role_arn=r\nweb_identity_token_file=f\nsource_profile=y\nmfa_serial=m", "token f"),
+            ("role_arn=r\ncredential_source=ecscontainer", "role by Source(EcsContainer)"),
             ("role_arn=r\nsource_profile=y\nmfa_serial=m", "mfa_serial"),
-            ("credential_source=Environment", "credential_source"),
+            ("credential_source=Environment", "Environment"),
             ("sso_session=s\nsso_account_id=1", "sso_session"),
             ("sso_start_url=s", "sso_start_url"),
             ("login_session=s", "login_session"),
@@ -116,6 +217,10 @@ mod tests {
             "aws_access_key_id=a\naws_secret_access_key=",
             "web_identity_token_file=f",
             "source_profile=y",
+            "role_arn=r",
+            "role_arn=r\nsource_profile=y\ncredential_source=Environment",
+            "role_arn=r\ncredential_source=Elsewhere",
+            "credential_source=Elsewhere",
         ] {
             assert!(kind(half).starts_with('!'), "{half:?}");
         }

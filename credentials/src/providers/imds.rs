@@ -61,11 +61,6 @@ const KEYS_BYTES_MAX: usize = 64 * 1024;
 /// The limit of IAM for the name of a role.
 const ROLE_NAME_CHARS_MAX: usize = 64;
 
-/// A service in trouble hands out keys past their end, which S3 goes on to accept. How long they are
-/// taken to live, at least and at most.
-const EXTENSION: Duration = Duration::from_secs(600);
-const EXTENSION_JITTER: Duration = Duration::from_secs(300);
-
 /// Asks the service for the keys of the instance's role. Keeps the service's token, and nothing else
 /// that was answered.
 pub(crate) struct ImdsProvider {
@@ -82,8 +77,6 @@ struct Memory {
     token: Option<Token>,
     /// Somebody was there once. From then on silence is a failure.
     answered: bool,
-    /// Keys that were alive were given once.
-    delivered: bool,
 }
 
 struct Token {
@@ -402,15 +395,9 @@ impl Service<'_> {
         if document.has_code() && !document.code().is_some_and(|code| code.eq_ignore_ascii_case("Success")) {
             return Err(self.no_success(document.code()));
         }
-        let mut parts = document.into_parts().map_err(unusable)?;
-        let now = self.host.now();
-        if parts.expires_at > now {
-            self.provider.memory().delivered = true;
-        } else if !self.provider.memory().delivered {
-            // There is nothing better. Whoever got better ones before keeps those: the chain refuses
-            // keys that arrive dead.
-            parts.expires_at = extended(now, self.host);
-        }
+        // A service in trouble hands out keys past their end. Whether to take them is for the chain to judge, which
+        // knows whether there is anything better.
+        let parts = document.into_parts().map_err(unusable)?;
         parts.build(SourceName::Imds).map(Identity::from).map_err(unusable)
     }
 
@@ -426,10 +413,6 @@ impl Service<'_> {
             _ => error,
         })
     }
-}
-
-fn extended(now: SystemTime, host: &Host) -> SystemTime {
-    now + EXTENSION + EXTENSION_JITTER.mul_f64(host.random())
 }
 
 /// The first line, if IAM would accept it as the name of a role. It becomes part of a path.
