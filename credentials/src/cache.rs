@@ -40,6 +40,14 @@ const FETCH_MAX: Duration = CHAIN_MAX.saturating_add(Duration::from_secs(10));
 /// Keys of other sources (processes, files, the program's own) are fetched anew ten seconds before they
 /// expire and are never given out after that.
 ///
+/// What the agreement leaves open, and is decided here:
+///
+/// - Keys that live shorter than their window, see [`CacheOptions`].
+/// - A source that stands by the keys a service refuses is asked once a second, not for every request.
+/// - Where the fetch is a task, nobody waits in the advisory window, not even who started it; an error
+///   that is to be raised at once is then raised to those who come next.
+/// - An answer that comes back after its fetch was given up does not replace a newer one.
+///
 /// The fetch is a task of the shard that was first to need it, spawned through its [`Host`]: it goes on
 /// when the request that started it is dropped. A host that [cannot spawn](crate::HostBuilder::spawner)
 /// has it driven by that request instead; if this is dropped another caller takes over.

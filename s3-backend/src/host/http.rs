@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use ::http::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use ::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderValue};
 use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use compio::net::TcpStream;
@@ -151,6 +151,8 @@ impl CredentialsHttp {
         let (head, body) = request.into_parts();
         let mut out = cyper::Request::new(head.method, url);
         *out.headers_mut() = head.headers;
+        // Left to itself cyper sends an empty one.
+        out.headers_mut().entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
         *out.body_mut() = cyper::Body::from(body);
         let mut phase = HttpPhase::Connect;
         let exchange = async {
@@ -333,4 +335,57 @@ fn answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Duration;
+
+    use object_storage::config::TlsRoots;
+
+    use super::*;
+    use crate::transport::Roots;
+
+    const TIME: Duration = Duration::from_secs(5);
+
+    /// What a proxy on this machine was asked, and what came of it.
+    fn through(proxy_use: ProxyUse) -> (Option<String>, Result<StatusCode, HttpErrorKind>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let proxy = format!("http://{}", listener.local_addr().expect("bound"));
+        #[expect(clippy::disallowed_methods, reason = "the test plays the proxy")]
+        let asked = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut head = [0; 1024];
+            let read = stream.read(&mut head).unwrap_or(0);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            String::from_utf8_lossy(&head[..read]).into_owned()
+        });
+        let roots = Roots { base: TlsRoots::Webpki, ca_file: None };
+        let http = CredentialsHttp::new(proxy.parse().ok(), Trust::new(roots));
+        let mut options = SendOptions::new(TIME, TIME, 1024);
+        options.proxy = proxy_use;
+        let request = Request::get("http://sts.invalid/?Action=x").body(Bytes::new()).expect("a request");
+        let runtime = compio::runtime::Runtime::new().expect("a runtime");
+        let sent = runtime.block_on(http.send(request, &options));
+        let sent = sent.map(|response| response.status()).map_err(|error| error.kind());
+        let head = if sent.is_ok() {
+            Some(asked.join().expect("asked"))
+        } else {
+            // Nobody came: let it go.
+            drop(std::net::TcpStream::connect(proxy.trim_start_matches("http://")));
+            asked.join().ok().filter(|head| !head.is_empty())
+        };
+        (head, sent)
+    }
+
+    #[test]
+    fn a_proxy_sees_what_it_may_and_nothing_else() {
+        let (head, sent) = through(ProxyUse::AsConfigured);
+        assert_eq!(sent, Ok(StatusCode::OK));
+        assert!(head.is_some_and(|head| head.starts_with("GET http://sts.invalid/?Action=x HTTP/1.1\r\n")));
+        let (head, sent) = through(ProxyUse::Never);
+        assert_eq!((head, sent), (None, Err(HttpErrorKind::Connect)));
+    }
 }
