@@ -124,8 +124,8 @@ impl Refreshed {
         let outage = plan.outage.end.saturating_sub(plan.outage.start);
         let vain = u64::try_from(outage.as_millis() / least.as_millis().max(1)).unwrap_or(u64::MAX) + 1;
         expect(
-            self.in_vain <= vain,
-            format!("the source was asked {} times while it failed, not {vain}", self.in_vain),
+            self.in_vain <= vain * source::ATTEMPTS_PER_FETCH,
+            format!("the source was asked {} times while it failed, not {vain} times four", self.in_vain),
         );
         let refused = 2 * u64::try_from(plan.shards).unwrap_or(u64::MAX);
         expect(

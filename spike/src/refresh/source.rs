@@ -1,4 +1,4 @@
-//! A metadata service (IMDSv2) on this machine, whose keys the S3 server accepts, and the source that asks it.
+//! A metadata service (IMDSv2) on this machine, whose keys the S3 server accepts, and the chain that asks it.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,13 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use credentials::{
-    Credentials, CredentialsChain, Host, MemoryEnvironment, ProvideCredentials, ProviderError,
-    ProviderErrorKind, Resolved, Retry, Secret, SendOptions, SourceName,
-};
-use futures_util::future::LocalBoxFuture;
-use hyper::{Method, Request};
+use credentials::{CredentialsChain, MemoryEnvironment, SourceName};
 
 use crate::server::Server;
 
@@ -153,7 +147,6 @@ impl Shared {
     fn answer(&self, request: &str) -> String {
         let role = format!("GET /latest/meta-data/iam/security-credentials/{ROLE} ");
         if self.fails.load(Ordering::Relaxed) {
-            // Each fetch begins with the token: that is where it fails.
             self.keys().in_vain += 1;
             return http(500, "");
         }
@@ -205,60 +198,8 @@ fn http(status: u16, body: &str) -> String {
 
 /// Instance metadata and nothing else.
 pub(super) fn chain() -> CredentialsChain {
-    let name = SourceName::Custom("metadata");
-    CredentialsChain::builder().provider(Asks).only([name]).build()
+    CredentialsChain::builder().only([SourceName::Imds]).build()
 }
 
-/// Asks the service for the keys of its role.
-struct Asks;
-
-impl Asks {
-    async fn ask(&self, host: &Host, method: Method, path: &str) -> Result<Bytes, ProviderError> {
-        let name = self.name();
-        let endpoint = host.var("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_default();
-        let request = Request::builder().method(method).uri(format!("{}{path}", endpoint.to_string_lossy()));
-        let request = request.header("x-aws-ec2-metadata-token", "token").body(Bytes::new());
-        let request = request.map_err(|error| {
-            ProviderError::new(name, ProviderErrorKind::Connect, Retry::NonRecoverable, error.to_string())
-        })?;
-        let options = SendOptions::new(PATIENCE, PATIENCE, 64 * 1024);
-        let answer = host.send(request, &options).await.map_err(|error| {
-            ProviderError::new(name, ProviderErrorKind::Connect, Retry::Transient, error.to_string())
-        })?;
-        if answer.status() == 200 {
-            return Ok(answer.into_body());
-        }
-        let message = format!("metadata answers {}", answer.status());
-        Err(ProviderError::new(name, ProviderErrorKind::Connect, Retry::Transient, message))
-    }
-}
-
-impl ProvideCredentials for Asks {
-    fn name(&self) -> SourceName {
-        SourceName::Custom("metadata")
-    }
-
-    fn resolve<'a>(&'a self, host: &'a Host) -> LocalBoxFuture<'a, Result<Resolved, ProviderError>> {
-        Box::pin(async move {
-            let malformed = |field| {
-                let kind = ProviderErrorKind::Malformed { field };
-                ProviderError::new(self.name(), kind, Retry::Transient, "metadata makes no sense")
-            };
-            let _token = self.ask(host, Method::PUT, "/latest/api/token").await?;
-            let path = format!("/latest/meta-data/iam/security-credentials/{ROLE}");
-            let body = self.ask(host, Method::GET, &path).await?;
-            let body: serde_json::Value = serde_json::from_slice(&body).map_err(|_| malformed("body"))?;
-            let text = |field: &'static str| body[field].as_str().ok_or_else(|| malformed(field));
-            let expiration = text("Expiration")?.parse::<jiff::Timestamp>();
-            let expiration = expiration.map_err(|_| malformed("Expiration"))?;
-            let keys = Credentials::builder(text("AccessKeyId")?, Secret::new(text("SecretAccessKey")?))
-                .session_token(Secret::new(text("Token")?))
-                .expires_at(SystemTime::from(expiration));
-            Ok(keys.build(self.name()).map_err(|_| malformed("keys"))?.into())
-        })
-    }
-
-    fn stale_ok(&self) -> bool {
-        true
-    }
-}
+/// How often the source repeats a request that the service fails, in one fetch.
+pub(super) const ATTEMPTS_PER_FETCH: u64 = 4;
