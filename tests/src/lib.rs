@@ -4,5 +4,7 @@
 //! [`mod@conformance`]. A store is put to the test with one line, see [`conformance!`].
 
 pub mod conformance;
+pub mod moto;
 pub mod scripted;
 pub mod seaweedfs;
+mod server;

@@ -8,17 +8,14 @@
     reason = "a test harness, which starts a server: it blocks, reads the environment and the clock"
 )]
 
-mod install;
-mod process;
-mod skip;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use self::process::Guarded;
+use crate::server::process::Guarded;
+use crate::server::{install, skip};
 
 /// What a SeaweedFS is to be started with.
 #[derive(Clone, Debug, Default)]

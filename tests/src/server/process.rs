@@ -33,7 +33,7 @@ const WATCHED: &str = r#"
 const LAST_WORDS_BYTES: i64 = 2000;
 
 #[derive(Debug)]
-pub(super) struct Guarded {
+pub(crate) struct Guarded {
     child: Child,
     /// Closing it has the server killed.
     alive: Option<ChildStdin>,
@@ -43,7 +43,7 @@ pub(super) struct Guarded {
 impl Guarded {
     /// Starts the program in a process group of its own, so that Ctrl-C on the tests does not end the watching
     /// shell before it has cleaned up. `dir` and `sockets` are removed when the server is.
-    pub(super) fn spawn(
+    pub(crate) fn spawn(
         program: &Path,
         args: &[String],
         dir: TempDir,
@@ -66,7 +66,7 @@ impl Guarded {
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         let ended = self.child.try_wait().ok().flatten();
         if ended.is_some() {
             // Its id is free for others from here on: the shell must not hold on to it.
@@ -75,12 +75,12 @@ impl Guarded {
         ended
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The end of its log.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let read = || -> io::Result<String> {
             let mut log = File::open(self.dir.path().join("log"))?;
             let len = i64::try_from(log.metadata()?.len()).unwrap_or(i64::MAX);

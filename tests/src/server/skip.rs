@@ -7,7 +7,7 @@ use std::io::Write;
 /// # Panics
 ///
 /// When skipping is forbidden: with `CI=true` or `OBJECT_STORAGE_TESTS_NO_SKIP=1`.
-pub(super) fn tests(aloud: bool, which: &str, why: &str) {
+pub(crate) fn tests(aloud: bool, which: &str, why: &str) {
     let binary = std::env::current_exe().ok();
     let binary = binary.as_deref().and_then(|exe| exe.file_stem()).unwrap_or_default().to_string_lossy();
     // Cargo adds a hash to the name.
