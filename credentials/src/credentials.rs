@@ -40,6 +40,13 @@ struct Keys {
 }
 
 impl Credentials {
+    /// Whether these are the very keys that `other` holds: clones of one value, with the expiry it had or a later
+    /// one. Keys that were fetched again count as others even if they are equal.
+    #[must_use]
+    pub fn same_keys(&self, other: &Credentials) -> bool {
+        Arc::ptr_eq(&self.keys, &other.keys)
+    }
+
     /// Starts from the two values that every set of keys has.
     #[must_use]
     pub fn builder(access_key_id: impl Into<String>, secret_access_key: Secret) -> CredentialsBuilder {

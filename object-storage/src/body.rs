@@ -18,7 +18,8 @@ use crate::payload::Payload;
 /// A body that ends early is an error (`Corrupt`), and so is one that goes on beyond its length (`Protocol`);
 /// after an error it is over.
 pub struct Body {
-    chunks: LocalBoxStream<'static, Result<Bytes>>,
+    /// `None`: nothing comes but what is held.
+    chunks: Option<LocalBoxStream<'static, Result<Bytes>>>,
     /// Read from the stream and not handed out yet.
     held: Bytes,
     len: u64,
@@ -35,7 +36,16 @@ impl Body {
     /// A body of `len` bytes that come from `chunks`. The length is enforced while it is read.
     #[must_use]
     pub fn from_stream(len: u64, chunks: impl Stream<Item = Result<Bytes>> + 'static) -> Body {
-        Body { chunks: Box::pin(chunks), held: Bytes::new(), len, owed: len, over: false }
+        Body { chunks: Some(Box::pin(chunks)), held: Bytes::new(), len, owed: len, over: false }
+    }
+
+    /// A body of `len` bytes that is here already. The length is enforced while it is read, as that of a stream is.
+    #[must_use]
+    pub fn from_chunk(len: u64, chunk: Bytes) -> Body {
+        if chunk.len() as u64 != len {
+            return Body::from_stream(len, futures_util::stream::once(std::future::ready(Ok(chunk))));
+        }
+        Body { chunks: None, held: chunk, len, owed: 0, over: true }
     }
 
     /// A body that is all in memory.
@@ -145,7 +155,8 @@ impl Stream for Body {
             return Poll::Ready(Some(Ok(std::mem::take(&mut this.held))));
         }
         while !this.over {
-            match std::task::ready!(this.chunks.poll_next_unpin(cx)) {
+            let Some(chunks) = &mut this.chunks else { break };
+            match std::task::ready!(chunks.poll_next_unpin(cx)) {
                 Some(Ok(chunk)) if chunk.is_empty() => {}
                 Some(Ok(chunk)) if chunk.len() as u64 > this.owed => {
                     let message = format!("the body goes on beyond its {} bytes", this.len);

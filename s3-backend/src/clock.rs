@@ -1,8 +1,6 @@
 //! The only place of this crate that looks at a clock.
 
-use std::time::Instant;
-
-use jiff::Timestamp;
+use std::time::{Instant, SystemTime};
 
 /// For measuring how long something takes.
 #[expect(
@@ -18,6 +16,6 @@ pub(crate) fn now() -> Instant {
     clippy::disallowed_methods,
     reason = "the driver's clock; everything else takes the time as an argument"
 )]
-pub(crate) fn timestamp() -> Timestamp {
-    Timestamp::now()
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
 }

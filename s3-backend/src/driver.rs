@@ -4,27 +4,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compio::time::timeout_at;
 use credentials::{CredentialsCache, CredentialsError, Host};
 use futures_util::StreamExt;
 use object_storage::config::Timeouts;
 use object_storage::{Error, ErrorKind, Operation, Result};
 
 use crate::clock;
+use crate::deadline::{Deadlines, Elapsed};
 use crate::protocol::error::Refusal;
 use crate::protocol::exchange::{Ended, Exchange, Step, Unanswered};
 use crate::protocol::limits::{DRAIN_TIME_MAX, ERROR_BODY_BYTES_MAX, XML_BYTES_MAX};
 use crate::protocol::operations::{Action, AnswerBody, GetObject, Opened, Place, speaks_for_the_store};
+use crate::protocol::presign::{self, PresignedUrl};
 use crate::protocol::request::{Method, Request};
 use crate::protocol::retry::RetryPolicy;
-use crate::protocol::sign::sign;
+use crate::protocol::sign::Signing;
 use crate::transport::{Cause, Chunks, Reach, ReadFailure, Response, SendFailure, StageLimits, Transport};
 
 /// Everything one shard needs to carry out operations.
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) place: Place,
-    pub(crate) region: String,
+    pub(crate) signing: Signing,
+    pub(crate) deadlines: Deadlines,
     pub(crate) transport: Rc<dyn Transport>,
     pub(crate) credentials: Arc<CredentialsCache>,
     pub(crate) host: Host,
@@ -45,6 +47,32 @@ impl Driver {
     pub(crate) async fn open(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks)> {
         let (opened, body) = self.drive(action).await?;
         Ok((opened, body.expect("a get hands its body on")))
+    }
+
+    /// A URL that holds the right to make this request.
+    pub(crate) async fn presign<A: Action>(&self, action: &A, valid: Duration) -> Result<PresignedUrl> {
+        let operation = A::OPERATION;
+        if valid < Duration::from_secs(1) || valid > presign::VALID_MAX {
+            let message = "a presigned URL is valid for one second to seven days";
+            return Err(Error::new(ErrorKind::InvalidInput, operation, message));
+        }
+        let request = action.request(&self.place)?;
+        let url = self.place.address.url(&request.path);
+        let url =
+            url.map_err(|problem| Error::new(ErrorKind::Unsupported, operation, problem.to_string()))?;
+        let ends = clock::now() + self.timeouts.operation;
+        let identity = match self.deadlines.within(ends, self.credentials.get(&self.host)).await {
+            Ok(identity) => identity.map_err(|error| without_keys(operation, error))?,
+            Err(Elapsed) => {
+                let message = "finding credentials took the operation's whole time";
+                return Err(Error::new(ErrorKind::Timeout, operation, message));
+            }
+        };
+        let Some(keys) = identity.credentials() else {
+            let message = "nobody's right cannot be given away: the store is used anonymously";
+            return Err(Error::new(ErrorKind::Unauthenticated, operation, message));
+        };
+        Ok(presign::presign(url, &request, keys, self.signing.region(), clock::wall(), valid))
     }
 
     async fn drive<A: Action>(&self, action: &A) -> Result<Answered<A::Output>> {
@@ -78,7 +106,7 @@ impl Driver {
         request: &Request,
         ends: Instant,
     ) -> Ended<Answered<A::Output>> {
-        let identity = match timeout_at(ends, self.credentials.get(&self.host)).await {
+        let identity = match self.deadlines.within(ends, self.credentials.get(&self.host)).await {
             Ok(Ok(identity)) => identity,
             Ok(Err(error)) => return Ended::NotBegun(without_keys(A::OPERATION, error)),
             // The fetch goes on for those who come later.
@@ -93,14 +121,20 @@ impl Driver {
                 "the operation's time was over before it could be tried again",
             ));
         }
-        let signed = sign(request, &identity, &self.region, clock::timestamp());
+        let signed = match self.signing.sign(request, &identity, clock::wall()) {
+            Ok(signed) => signed,
+            Err(problem) => {
+                let error = Error::new(ErrorKind::Config, A::OPERATION, problem.to_string());
+                return Ended::NotBegun(error.with_source(problem));
+            }
+        };
         let limits = self.limits(A::OPERATION, request, left);
         let ended = match self.transport.send(&signed, &limits).await {
             Err(failure) => Ended::Unanswered(unanswered(failure)),
             Ok(response) => {
                 // An answer that begins in the last moment may still be read.
                 let ends = ends.max(clock::now() + limits.body);
-                match timeout_at(ends, self.answer(action, request, response)).await {
+                match self.deadlines.within(ends, self.answer(action, request, response)).await {
                     Ok(ended) => ended,
                     Err(_) => Ended::Unanswered(broken(ReadFailure {
                         cause: Cause::Timeout,
@@ -152,7 +186,7 @@ impl Driver {
                 // Read to its end only so that the connection can be used again; the head has said everything, and
                 // what it said holds whatever becomes of the rest.
                 let drained = collect(&mut response.body, ERROR_BODY_BYTES_MAX);
-                let _drained = compio::time::timeout(DRAIN_TIME_MAX, drained).await;
+                let _drained = self.deadlines.within(clock::now() + DRAIN_TIME_MAX, drained).await;
                 Vec::new()
             }
             AnswerBody::Empty => match collect(&mut response.body, ERROR_BODY_BYTES_MAX).await {

@@ -6,30 +6,34 @@
 //! Without the feature `cyper` only the first half is built, and nothing that does I/O is in the tree.
 
 #![cfg_attr(
-    not(feature = "cyper"),
+    not(feature = "direct"),
     expect(dead_code, unused_imports, reason = "without a transport nobody asks the protocol")
 )]
 
 mod protocol;
 
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
 mod clock;
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
+mod deadline;
+#[cfg(feature = "direct")]
 mod driver;
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
 mod host;
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
 mod multipart;
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
 mod open;
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
 mod storage;
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
 mod transport;
 
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
 pub use crate::host::system_host;
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
 pub use crate::open::{credentials_chain, factory};
-#[cfg(feature = "cyper")]
+#[cfg(feature = "direct")]
+pub use crate::protocol::presign::PresignedUrl;
+#[cfg(feature = "direct")]
 pub use crate::storage::S3Storage;

@@ -5,19 +5,22 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use credentials::{CredentialsCache, CredentialsChain, Host, Inline, RegionError, Secret, Service};
-use http::HeaderValue;
-use object_storage::config::{ObjectConfig, ObjectCredentials, TlsRoots};
+use object_storage::config::{self, ObjectConfig, ObjectCredentials, PayloadSigning, TlsRoots};
 use object_storage::{
     Capabilities, Error, ErrorKind, ObjectStorage, Operation, Result, StorageConfig, StorageFactory,
 };
 use url::Url;
 
+use crate::deadline::Deadlines;
 use crate::driver::Driver;
 use crate::host::Trust;
-use crate::protocol::address::Address;
+use crate::protocol::address::{Address, Origin};
 use crate::protocol::operations::Place;
+use crate::protocol::sign::Signing;
 use crate::storage::S3Storage;
-use crate::transport::{CyperTransport, Roots, client_config};
+#[cfg(feature = "cyper")]
+use crate::transport::CyperTransport;
+use crate::transport::{DirectTransport, Roots, Transport, client_config};
 
 /// How requests introduce themselves unless `user_agent` says otherwise.
 const USER_AGENT: &str = concat!("s3-backend/", env!("CARGO_PKG_VERSION"));
@@ -163,15 +166,15 @@ impl Shared {
         )
         .map_err(|problem| bad_config("the endpoint and bucket make no URL").with_source(problem))?;
         let tls = self.tls(&host, url.scheme() == "https").await?;
-        let user_agent = HeaderValue::from_str(config.user_agent().unwrap_or(USER_AGENT))
-            .map_err(|problem| bad_config("`user_agent` cannot be sent in a header").with_source(problem))?;
-        let transport = CyperTransport::new(tls, config.proxy(), user_agent)
-            .map_err(|problem| bad_config(format!("the HTTP client cannot be built: {problem}")))?;
+        let deadlines = Deadlines::default();
+        let transport = self.transport(address.origin(), tls, &host, &deadlines)?;
+        let signing = Signing::new(region, address.origin().authority.clone(), self.signs_payloads(&url));
         let prefix = config.prefix().map(|prefix| format!("{prefix}/")).unwrap_or_default();
         let driver = Driver {
             place: Place { address, prefix },
-            region,
-            transport: Rc::new(transport),
+            signing,
+            deadlines,
+            transport,
             credentials: Arc::clone(&self.credentials),
             host,
             timeouts: config.timeouts().clone(),
@@ -182,6 +185,50 @@ impl Shared {
             capabilities: capabilities(config, endpoint.is_none()),
             shape,
         })
+    }
+
+    fn transport(
+        &self,
+        origin: &Origin,
+        tls: Arc<rustls::ClientConfig>,
+        host: &Host,
+        deadlines: &Deadlines,
+    ) -> Result<Rc<dyn Transport>> {
+        let config = &self.config;
+        let user_agent = config.user_agent().unwrap_or(USER_AGENT);
+        match config.transport() {
+            config::Transport::Direct => {
+                let (host, deadlines) = (host.clone(), deadlines.clone());
+                let transport =
+                    DirectTransport::new(origin.clone(), tls, config.proxy(), user_agent, host, deadlines)
+                        .map_err(|problem| bad_config(format!("`proxy` cannot be used: {problem}")))?;
+                Ok(Rc::new(transport))
+            }
+            #[cfg(feature = "cyper")]
+            config::Transport::Cyper => {
+                let user_agent = http::HeaderValue::from_str(user_agent).map_err(|problem| {
+                    bad_config("`user_agent` cannot be sent in a header").with_source(problem)
+                })?;
+                let transport = CyperTransport::new(origin, tls, config.proxy(), user_agent)
+                    .map_err(|problem| bad_config(format!("the HTTP client cannot be built: {problem}")))?;
+                Ok(Rc::new(transport))
+            }
+            other => {
+                let message = format!(
+                    "this build has no transport {other:?}: use \"direct\", or build s3-backend with the feature `cyper`"
+                );
+                Err(bad_config(message))
+            }
+        }
+    }
+
+    /// Nobody stands between a machine and itself.
+    fn signs_payloads(&self, endpoint: &Url) -> bool {
+        match self.config.payload_signing() {
+            PayloadSigning::Always => true,
+            PayloadSigning::Never => false,
+            _ => endpoint.scheme() == "http" && (!is_loopback(endpoint) || self.config.proxy().is_some()),
+        }
     }
 
     /// The endpoint that is not AWS's own: configured, or found where the AWS SDKs look for one.
@@ -197,12 +244,7 @@ impl Shared {
             |what: &str| bad_config(format!("the endpoint from {} {what}: set `endpoint`", found.origin()));
         let url: Url = found.url().parse().map_err(|_| advice("is no URL"))?;
         let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-        let loopback = match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            None => false,
-        };
+        let loopback = is_loopback(&url);
         match url.scheme() {
             "https" | "http" if !plain => Err(advice("carries a user or a query")),
             "https" => Ok(Some(url)),
@@ -243,6 +285,15 @@ impl Shared {
             },
             (base, ca_file) => Roots { base, ca_file },
         }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use object_storage::limits::{DELETE_KEYS_MAX, PUT_BYTES_MAX};
@@ -18,6 +19,8 @@ use crate::protocol::operations::{
     CopyObject, CreateBucket, CreateMultipartUpload, DeleteBucket, DeleteObject, DeleteObjects, GetObject,
     HeadObject, ListMultipartUploads, ListObjectsV2, PutBucketLifecycleConfiguration, PutObject,
 };
+use crate::protocol::presign::PresignedUrl;
+use crate::transport::Chunks;
 
 /// A bucket (or a prefix of one) on S3, or on a store that speaks S3.
 ///
@@ -39,10 +42,8 @@ impl S3Storage {
     /// The address of the bucket: endpoint and bucket, without keys or signatures.
     #[must_use]
     pub fn location(&self) -> String {
-        match self.driver.place.address.bucket_url() {
-            Ok(url) => url.to_string(),
-            Err(_) => self.driver.place.address.bucket().to_owned(),
-        }
+        let address = &self.driver.place.address;
+        format!("{}{}", address.origin().url(), address.bucket_path())
     }
 
     /// Makes the bucket: [CreateBucket].
@@ -54,7 +55,7 @@ impl S3Storage {
     ///
     /// [CreateBucket]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
     pub async fn create_bucket(&self) -> Result<()> {
-        self.driver.run(&CreateBucket { region: &self.driver.region }).await
+        self.driver.run(&CreateBucket { region: self.driver.signing.region() }).await
     }
 
     /// Removes the bucket, which must be empty, or succeeds when it is gone: [DeleteBucket].
@@ -79,6 +80,30 @@ impl S3Storage {
     /// [PutBucketLifecycleConfiguration]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html
     pub async fn expire_bucket_after(&self, days: u16) -> Result<()> {
         self.driver.run(&PutBucketLifecycleConfiguration { days }).await
+    }
+
+    /// A URL with which anybody may get this object, until it expires: after `valid`, or with the keys that it is
+    /// signed with if that is earlier. No request is made, and nobody has looked whether the object is there.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: `valid` is longer than S3's seven days, or less than a second. `Unauthenticated`: there are no
+    /// keys to sign with, or the store is used anonymously.
+    pub async fn presign_get(&self, key: &Key, valid: Duration) -> Result<PresignedUrl> {
+        let get = GetObject { key, options: GetOptions::default() };
+        self.driver.presign(&get, valid).await
+    }
+
+    /// A URL with which anybody may put bytes under this key, until it expires as that of
+    /// [`presign_get`](Self::presign_get) does. With [`PutMode::Create`] or [`PutMode::Match`] the header field
+    /// `if-none-match: *` or `if-match` is signed, and whoever puts must send it.
+    ///
+    /// # Errors
+    ///
+    /// As [`presign_get`](Self::presign_get); `InvalidInput` also for a key that no store writes.
+    pub async fn presign_put(&self, key: &Key, mode: PutMode, valid: Duration) -> Result<PresignedUrl> {
+        let put = PutObject { key, payload: Payload::new(), options: mode.into() };
+        self.driver.presign(&put, valid).await
     }
 
     fn honours(
@@ -114,13 +139,17 @@ impl S3Storage {
 
     async fn get_object(&self, key: &Key, options: GetOptions) -> Result<GetOutcome> {
         let (opened, chunks) = self.driver.open(&GetObject { key, options }).await?;
+        let length = opened.range.end - opened.range.start;
+        if let Chunks::Whole(bytes) = chunks {
+            let body = Body::from_chunk(length, bytes.unwrap_or_default());
+            return Ok(GetOutcome::new(opened.meta, opened.attributes, opened.range, body));
+        }
         let owner = key.clone();
         let chunks = chunks.map(move |chunk| {
             chunk.map_err(|failure| {
                 Error::new(kind_of(failure.cause), Operation::GetObject, failure.message).with_key(&owner)
             })
         });
-        let length = opened.range.end - opened.range.start;
         let body = Body::from_stream(length, chunks);
         Ok(GetOutcome::new(opened.meta, opened.attributes, opened.range, body))
     }

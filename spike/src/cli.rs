@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lexopt::Arg;
 use object_storage::StorageConfig;
-use object_storage::config::{ObjectConfigBuilder, UrlStyle};
+use object_storage::config::{ObjectConfigBuilder, Transport, UrlStyle};
 use object_storage::limits::{GIB, KIB, MIB, TIB};
 
 use crate::run::Store;
@@ -75,6 +75,7 @@ const STORE: &[Known] = &[
     ("ca-file", Some("FILE")),
     ("allow-http", None),
     ("part-size", Some("SIZE")),
+    ("transport", Some("NAME")),
     ("url", Some("URL")),
     ("config", Some("FILE")),
     ("create-bucket", None),
@@ -429,6 +430,12 @@ impl StoreArguments {
             (true, false) => builder.url_style(UrlStyle::Path),
             (false, true) => builder.url_style(UrlStyle::VirtualHost),
             (false, false) => builder,
+        };
+        builder = match given.text("transport") {
+            None => builder,
+            Some("direct") => builder.transport(Transport::Direct),
+            Some("cyper") => builder.transport(Transport::Cyper),
+            Some(_) => return usage("--transport: write direct or cyper"),
         };
         if let Some(bytes) = given.size("part-size")? {
             builder = builder.multipart_part_size(bytes);

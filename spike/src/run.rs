@@ -8,6 +8,7 @@ use std::time::Duration;
 use credentials::Host;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
+use object_storage::config::Transport;
 use object_storage::{Error, StorageConfig};
 
 use crate::complain;
@@ -69,9 +70,9 @@ pub(crate) async fn run(run: &Run, host: &Host, interrupt: &Interrupt) -> Exit {
         Err(error) => return complain(&error),
     };
     for target in &targets {
-        table.line(&format!("{:<8}{}", target.name, target.description));
+        table.line(&format!("{:<10}{}", target.name, target.description));
     }
-    table.line(&format!("{:<8}{}\n", "run", run.id));
+    table.line(&format!("{:<10}{}\n", "run", run.id));
 
     let mut results = Results::default();
     let ended = {
@@ -127,7 +128,8 @@ async fn open(run: &Run) -> Result<Vec<Target>, Error> {
     Ok(match &run.store {
         Some(store) => vec![store.open(&run.id).await?],
         None => vec![
-            Target::s3_in_process(&run.id).await?,
+            Target::s3_in_process(&run.id, Transport::Direct).await?,
+            Target::s3_in_process(&run.id, Transport::Cyper).await?,
             Target::scratch_directory(&run.id).await?,
             Target::memory(&run.id).await?,
         ],

@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use credentials::Host;
+use object_storage::config::{ObjectConfigBuilder, Transport};
 use object_storage::limits::KEY_BYTES_MAX;
 use object_storage::{
     Error, ErrorKind, Key, ObjectStorage, ObjectStorageExt, Operation, StorageConfig, StorageFactory,
@@ -50,15 +51,16 @@ enum Ours {
 }
 
 impl Target {
-    /// S3 as this process serves it.
-    pub(crate) async fn s3_in_process(run: &str) -> Result<Target, Error> {
+    /// S3 as this process serves it, over one of the transports.
+    pub(crate) async fn s3_in_process(run: &str, transport: Transport) -> Result<Target, Error> {
         let options = ServerOptions { buckets: vec![BUCKET.into()], ..ServerOptions::default() };
         let started = Server::start(options.clone());
         let server = started
             .map_err(|error| set_up("the S3 server in this process does not start").with_source(error))?;
         let endpoint = server.endpoint();
-        let config = config_of_our_server(&endpoint, &options)?;
-        let mut target = Target::existing("s3", &config, run).await?;
+        let config = config_of_our_server(&endpoint, &options).transport(transport).build()?;
+        let name = if transport == Transport::Cyper { "s3/cyper" } else { "s3" };
+        let mut target = Target::existing(name, &config, run).await?;
         target.server = Some(InProcess { server: Rc::new(server), bucket: BUCKET.into() });
         target.ours = Ours::Everything { _directory: None };
         target.description = format!("s3://{BUCKET} at {endpoint}, served by this process");
@@ -178,7 +180,7 @@ impl Target {
 }
 
 /// How a store on our own server is configured: everything that it honours is said.
-pub(crate) fn config_of_our_server(endpoint: &str, server: &ServerOptions) -> Result<StorageConfig, Error> {
+pub(crate) fn config_of_our_server(endpoint: &str, server: &ServerOptions) -> ObjectConfigBuilder {
     StorageConfig::object(BUCKET)
         .endpoint(endpoint)
         .region(server.region.clone())
@@ -187,7 +189,6 @@ pub(crate) fn config_of_our_server(endpoint: &str, server: &ServerOptions) -> Re
         .conditional_copy(true)
         .conditional_delete(true)
         .ordered_list(true)
-        .build()
 }
 
 /// Removes every object and upload under `prefix`.

@@ -94,12 +94,12 @@ impl Drop for Served {
 const EVERYTHING: [&str; 3] = ["--conditional-copy", "--conditional-delete", "--ordered-list"];
 
 #[test]
-fn without_arguments_every_scenario_passes_on_three_stores() {
+fn without_arguments_every_scenario_passes_on_every_store() {
     let (code, table, errors) = run(&[]);
     assert_eq!((code, errors.as_str()), (0, ""), "{table}");
     let (_, names, _) = run(&["--list"]);
     for name in names.lines().map(|line| line.split(' ').next().expect("a word")) {
-        for store in ["s3", "fs", "memory"] {
+        for store in ["s3", "s3/cyper", "fs", "memory"] {
             let row = table.lines().find(|line| {
                 let mut words = line.split_whitespace();
                 words.next() == Some(name) && words.next() == Some(store)
@@ -155,11 +155,11 @@ fn only_the_chosen_scenarios_run_and_json_says_what_the_table_says() {
         run(&["--only", "copy,put-and-get", "--only", "hostile-keys", "--json", json_text]);
     assert_eq!(code, 0, "{table}");
     let document = read_json(&json);
-    assert_eq!(document["summary"]["passed"], 9);
+    assert_eq!(document["summary"]["passed"], 12);
     assert_eq!(document["summary"]["failed"], 0);
-    assert_eq!(document["stores"].as_array().expect("stores").len(), 3);
+    assert_eq!(document["stores"].as_array().expect("stores").len(), 4);
     let scenarios = document["scenarios"].as_array().expect("scenarios");
-    assert_eq!(scenarios.len(), 9);
+    assert_eq!(scenarios.len(), 12);
     for entry in scenarios {
         assert_eq!(entry["result"], "passed");
         assert!(entry["seconds"].as_f64().expect("a number") >= 0.0);

@@ -103,6 +103,20 @@ impl Seen {
         pair.map(|(_, value)| value.to_owned())
     }
 
+    /// The signature in the header, in hexadecimal.
+    #[must_use]
+    pub fn signature(&self) -> Option<String> {
+        Some(self.header("authorization")?.split_once("Signature=")?.1.to_owned())
+    }
+
+    /// The names of the headers that are signed.
+    #[must_use]
+    pub fn signed_headers(&self) -> Vec<String> {
+        let authorization = self.header("authorization").unwrap_or_default();
+        let names = authorization.split_once("SignedHeaders=").map_or("", |(_, rest)| rest);
+        names.split(',').next().unwrap_or_default().split(';').map(str::to_owned).collect()
+    }
+
     fn length(&self) -> usize {
         self.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)
     }

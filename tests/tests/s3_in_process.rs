@@ -23,6 +23,7 @@ const AWS: Dialect = Dialect {
 async fn subject(with: impl FnOnce(ObjectConfigBuilder) -> ObjectConfigBuilder) -> Subject {
     let keys = ServerOptions::default();
     let config = StorageConfig::object("bucket")
+        .transport(tests::transport())
         .region(&keys.region)
         .access_key_id(keys.access_key_id.as_str())
         .secret_access_key(keys.secret_access_key.as_str())

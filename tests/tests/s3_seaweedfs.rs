@@ -31,7 +31,12 @@ static PLAIN: LazyLock<Option<&'static SeaweedFs>> = LazyLock::new(|| {
 
 tests::conformance!(http_path_style, || async {
     let server = (*PLAIN)?;
-    Some(subject(StorageConfig::object("conformance").endpoint(server.endpoint())).await)
+    Some(
+        subject(
+            StorageConfig::object("conformance").transport(tests::transport()).endpoint(server.endpoint()),
+        )
+        .await,
+    )
 });
 
 struct Tls {
@@ -52,6 +57,7 @@ static TLS: LazyLock<Option<Tls>> = LazyLock::new(|| {
 tests::conformance!(https_virtual_host_style, || async {
     let tls = TLS.as_ref()?;
     let config = StorageConfig::object("conformance")
+        .transport(tests::transport())
         .endpoint(tls.server.endpoint())
         .url_style(UrlStyle::VirtualHost)
         .ca_file(tls.ca_file.path());

@@ -49,7 +49,10 @@ async fn stage(known: bool) -> Stage {
     let asked = Arc::new(AtomicUsize::new(0));
     let issuer = Issuer { server: server.clone(), asked: asked.clone(), known };
     let chain = CredentialsChain::builder().provider(issuer).disable_environment().build();
-    let config = StorageConfig::object("bucket").endpoint(server.endpoint()).region("us-east-1");
+    let config = StorageConfig::object("bucket")
+        .transport(tests::transport())
+        .endpoint(server.endpoint())
+        .region("us-east-1");
     let config = config.conditional_delete(true).build().unwrap();
     let storage = S3Storage::open_with_credentials(
         config.as_object().unwrap(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::checks;
 use super::object::{
-    ATTEMPTS_MAX_DEFAULT, ATTEMPTS_MAX_LIMIT, Conditions, MULTIPART_PART_SIZE_DEFAULT, ObjectConfig,
-    ObjectCredentials, Service, StaticKeys, TlsRoots, UrlStyle,
+    ATTEMPTS_MAX_DEFAULT, ATTEMPTS_MAX_LIMIT, Checksums, Conditions, MULTIPART_PART_SIZE_DEFAULT,
+    ObjectConfig, ObjectCredentials, PayloadSigning, Service, StaticKeys, TlsRoots, Transport, UrlStyle,
 };
 use super::problem::{FS, OBJECT, problem, shown};
 use super::secret::Secret;
@@ -50,6 +50,9 @@ pub struct ObjectConfigBuilder {
     pub(super) conditional_copy: Option<bool>,
     pub(super) conditional_delete: Option<bool>,
     pub(super) ordered_list: Option<bool>,
+    pub(super) transport: Option<Transport>,
+    pub(super) payload_signing: Option<PayloadSigning>,
+    pub(super) checksums: Option<Checksums>,
 }
 
 /// An address before it is checked: somebody may have put a password into it, so it is not printed.
@@ -228,6 +231,24 @@ impl ObjectConfigBuilder {
         self
     }
 
+    /// What carries requests to the store. Default: [`Transport::Direct`].
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Whether the bytes of a write are part of its signature. Default: [`PayloadSigning::Auto`].
+    pub fn payload_signing(mut self, signing: PayloadSigning) -> Self {
+        self.payload_signing = Some(signing);
+        self
+    }
+
+    /// Which checksums go with the bytes of objects. Default: [`Checksums::WhenSupported`].
+    pub fn checksums(mut self, checksums: Checksums) -> Self {
+        self.checksums = Some(checksums);
+        self
+    }
+
     /// Checks everything and gives the configuration.
     ///
     /// # Errors
@@ -274,6 +295,9 @@ impl ObjectConfigBuilder {
                 delete: self.conditional_delete,
             },
             ordered_list: self.ordered_list,
+            transport: self.transport.unwrap_or_default(),
+            payload_signing: self.payload_signing.unwrap_or_default(),
+            checksums: self.checksums.unwrap_or_default(),
             endpoint,
             // The rest is taken as it is; `checked_bucket` insisted on the bucket.
             bucket: self.bucket.unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Durability;
 use super::builder::{FsConfigBuilder, ObjectConfigBuilder};
-use super::object::{Service, TlsRoots, UrlStyle};
+use super::object::{Checksums, PayloadSigning, Service, TlsRoots, Transport, UrlStyle};
 use super::problem::{problem, shown};
 use super::raw::Raw;
 use super::secret::Secret;
@@ -109,6 +109,47 @@ pub(super) const OBJECT_FIELDS: &[Field<ObjectConfigBuilder>] = &[
     field("conditional_copy", Set::Flag(|b, v| b.conditional_copy = Some(v))),
     field("conditional_delete", Set::Flag(|b, v| b.conditional_delete = Some(v))),
     field("ordered_list", Set::Flag(|b, v| b.ordered_list = Some(v))),
+    field(
+        "transport",
+        Set::Word("\"direct\" or \"cyper\"", |b, word| {
+            keep(
+                &mut b.transport,
+                match word {
+                    "direct" => Some(Transport::Direct),
+                    "cyper" => Some(Transport::Cyper),
+                    _ => None,
+                },
+            )
+        }),
+    ),
+    field(
+        "payload_signing",
+        Set::Word("\"auto\", \"always\" or \"never\"", |b, word| {
+            keep(
+                &mut b.payload_signing,
+                match word {
+                    "auto" => Some(PayloadSigning::Auto),
+                    "always" => Some(PayloadSigning::Always),
+                    "never" => Some(PayloadSigning::Never),
+                    _ => None,
+                },
+            )
+        }),
+    ),
+    field(
+        "checksums",
+        Set::Word("\"when-supported\", \"when-required\" or \"off\"", |b, word| {
+            keep(
+                &mut b.checksums,
+                match word {
+                    "when-supported" => Some(Checksums::WhenSupported),
+                    "when-required" => Some(Checksums::WhenRequired),
+                    "off" => Some(Checksums::Off),
+                    _ => None,
+                },
+            )
+        }),
+    ),
 ];
 
 /// The options of `[system.storage.fs]` and of `file://`.

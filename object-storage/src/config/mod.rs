@@ -56,6 +56,10 @@
 //! conditional_copy = true
 //! conditional_delete = true
 //! ordered_list = true
+//!
+//! transport = "direct"                  # or "cyper"
+//! payload_signing = "auto"              # sign the bytes over plain http; or "always", "never"
+//! checksums = "when-supported"          # or "when-required", "off"
 //! # "#;
 //! let from_file = StorageConfig::from_toml(text)?;
 //! # assert!(from_file.as_object().is_some());
@@ -101,8 +105,8 @@ use std::path::{Path, PathBuf};
 
 pub use builder::{FsConfigBuilder, ObjectConfigBuilder};
 pub use object::{
-    ATTEMPTS_MAX_DEFAULT, ATTEMPTS_MAX_LIMIT, Conditions, MULTIPART_PART_SIZE_DEFAULT, ObjectConfig,
-    ObjectCredentials, Service, StaticKeys, TlsRoots, UrlStyle,
+    ATTEMPTS_MAX_DEFAULT, ATTEMPTS_MAX_LIMIT, Checksums, Conditions, MULTIPART_PART_SIZE_DEFAULT,
+    ObjectConfig, ObjectCredentials, PayloadSigning, Service, StaticKeys, TlsRoots, Transport, UrlStyle,
 };
 pub use secret::Secret;
 pub use timeouts::{

@@ -43,6 +43,9 @@ pub struct ObjectConfig {
     pub(super) attempts_max: u32,
     pub(super) conditions: Conditions,
     pub(super) ordered_list: Option<bool>,
+    pub(super) transport: Transport,
+    pub(super) payload_signing: PayloadSigning,
+    pub(super) checksums: Checksums,
 }
 
 /// The protocol of the store.
@@ -76,6 +79,54 @@ pub enum TlsRoots {
     Webpki,
     /// Only those of `ca_file`. In files: `"ca-file"`; the default when a `ca_file` is given.
     CaFile,
+}
+
+/// What carries requests to the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transport {
+    /// HTTP/1.1 straight on compio. In files: `"direct"`.
+    #[default]
+    Direct,
+    /// [cyper](https://docs.rs/cyper): hyper on compio; several times the CPU. In files: `"cyper"`. A build without it
+    /// (the feature `cyper` of `s3-backend`) refuses to open a store.
+    Cyper,
+}
+
+/// Whether the bytes of a write are part of its signature. Its header always is, with the checksum in it.
+///
+/// See `x-amz-content-sha256` in [Signature calculations].
+///
+/// [Signature calculations]: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PayloadSigning {
+    /// Where somebody on the way could change them: over plain http, except to this machine itself. TLS needs no
+    /// second protection, and SHA-256 costs several times what everything else does. In files: `"auto"`.
+    #[default]
+    Auto,
+    /// For every write. In files: `"always"`.
+    Always,
+    /// For none. In files: `"never"`.
+    Never,
+}
+
+/// Which checksums go with the bytes of objects, beyond those of TCP and TLS.
+///
+/// See [Checking object integrity].
+///
+/// [Checking object integrity]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Checksums {
+    /// Writes carry a CRC64NVME, which the store checks before it keeps them; reads are checked against the one
+    /// that was kept. A store that knows no checksums ignores both. In files: `"when-supported"`.
+    #[default]
+    WhenSupported,
+    /// Only where S3 refuses a request without. For stores that refuse one with. In files: `"when-required"`.
+    WhenRequired,
+    /// As `WhenRequired`, and what is read is not checked even if the store sends a checksum. In files: `"off"`.
+    Off,
 }
 
 /// Where the keys that sign requests come from.
@@ -230,6 +281,24 @@ impl ObjectConfig {
     #[must_use]
     pub fn ordered_list(&self) -> Option<bool> {
         self.ordered_list
+    }
+
+    /// What carries requests to the store.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Whether the bytes of a write are part of its signature.
+    #[must_use]
+    pub fn payload_signing(&self) -> PayloadSigning {
+        self.payload_signing
+    }
+
+    /// Which checksums go with the bytes of objects.
+    #[must_use]
+    pub fn checksums(&self) -> Checksums {
+        self.checksums
     }
 
     /// Which conditional writes the endpoint is said to honour.

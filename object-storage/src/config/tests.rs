@@ -86,6 +86,18 @@ fn every_option_means_the_same_through_file_url_and_builder() {
         ("conditional_copy = false", "conditional_copy=false", |b| b.conditional_copy(false)),
         ("conditional_delete = true", "conditional_delete=true", |b| b.conditional_delete(true)),
         ("ordered_list = true", "ordered_list=true", |b| b.ordered_list(true)),
+        ("transport = 'cyper'", "transport=cyper", |b| b.transport(Transport::Cyper)),
+        ("transport = 'direct'", "transport=direct", |b| b.transport(Transport::Direct)),
+        ("payload_signing = 'always'", "payload_signing=always", |b| {
+            b.payload_signing(PayloadSigning::Always)
+        }),
+        ("payload_signing = 'never'", "payload_signing=never", |b| b.payload_signing(PayloadSigning::Never)),
+        ("payload_signing = 'auto'", "payload_signing=auto", |b| b.payload_signing(PayloadSigning::Auto)),
+        ("checksums = 'off'", "checksums=off", |b| b.checksums(Checksums::Off)),
+        ("checksums = 'when-required'", "checksums=when-required", |b| b.checksums(Checksums::WhenRequired)),
+        ("checksums = 'when-supported'", "checksums=when-supported", |b| {
+            b.checksums(Checksums::WhenSupported)
+        }),
     ];
     let plain = base(StorageConfig::object("bucket").prefix("a/b")).build().expect("valid");
     for (line, query, set) in options {
@@ -97,8 +109,16 @@ fn every_option_means_the_same_through_file_url_and_builder() {
         assert_eq!(file, StorageConfig::from_url(&url).expect(&url), "{line}");
         let built = set(base(StorageConfig::object("bucket").prefix("a/b"))).build().expect(line);
         assert_eq!(file, built, "{line}");
-        let says_the_default =
-            ["service", "url_style = 'auto'", "url_style = 'path'", "allow_http", "anonymous = 'false'"];
+        let says_the_default = [
+            "service",
+            "url_style = 'auto'",
+            "url_style = 'path'",
+            "allow_http",
+            "anonymous = 'false'",
+            "transport = 'direct'",
+            "payload_signing = 'auto'",
+            "checksums = 'when-supported'",
+        ];
         let is_default =
             says_the_default.iter().any(|name| line.starts_with(name)) || *line == "tls_roots = 'system'";
         assert_eq!(file == plain, is_default, "an option that is set must not be lost: {line}");

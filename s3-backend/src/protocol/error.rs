@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use object_storage::{Answer, ErrorKind};
 
-use super::header::text;
 use super::limits::{CODE_CHARS_MAX, ERROR_BODY_BYTES_MAX, MESSAGE_CHARS_MAX, WORD_CHARS_MAX};
 use super::request::ResponseHead;
 use super::xml::{self, Element};
@@ -146,7 +145,7 @@ fn error_document(body: &[u8]) -> Option<Element> {
 fn is_plain(head: &ResponseHead, body: &[u8]) -> bool {
     body.is_empty()
         && matches!(head.status, 401 | 403 | 404 | 412 | 416)
-        && head.headers.contains_key("x-amz-request-id")
+        && head.headers.get("x-amz-request-id").is_some()
 }
 
 /// Whether the request is to be made elsewhere, which whoever says it has not done itself. (302 and 303 can also
@@ -230,7 +229,7 @@ fn status_of(code: &str) -> u16 {
 }
 
 fn answer(head: &ResponseHead, code: Option<&str>) -> Answer {
-    let request_id = text(&head.headers, "x-amz-request-id").unwrap_or_default();
+    let request_id = head.headers.text("x-amz-request-id").unwrap_or_default();
     Answer::new(
         head.status,
         clean(code.unwrap_or_default(), CODE_CHARS_MAX),
@@ -241,7 +240,7 @@ fn answer(head: &ResponseHead, code: Option<&str>) -> Answer {
 /// One line for a human: S3's own message, or where a redirect points.
 fn message(head: &ResponseHead, document: Option<&Element>) -> String {
     if is_redirect(head.status) {
-        let region = text(&head.headers, "x-amz-bucket-region");
+        let region = head.headers.text("x-amz-bucket-region");
         let region = region.or_else(|| document.and_then(|root| root.text_of("Region")));
         return match region {
             Some(region) => format!(
@@ -281,17 +280,16 @@ fn clean(text: &str, chars_max: usize) -> String {
 
 fn retry_after(head: &ResponseHead) -> Option<Duration> {
     // See RFC 9110, section 10.2.3; the form with a date is not used by any store known to us.
-    text(&head.headers, "retry-after")?.trim().parse().ok().map(Duration::from_secs)
+    head.headers.text("retry-after")?.trim().parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
+    use super::super::headers::Headers;
     use super::*;
 
     fn head(status: u16) -> ResponseHead {
-        ResponseHead { status, headers: HeaderMap::new() }
+        ResponseHead { status, headers: Headers::default() }
     }
 
     fn read(status: u16, body: &str, condition: Condition) -> (ErrorKind, Class) {
@@ -335,7 +333,7 @@ mod tests {
         assert_eq!(read(400, "", Condition::Other), (ErrorKind::Protocol, Class::Violation));
         assert_eq!(read(404, "", Condition::Other), (ErrorKind::Protocol, Class::Violation));
         let mut named = head(404);
-        named.headers.insert("x-amz-request-id", http::HeaderValue::from_static("R"));
+        named.headers.push(b"x-amz-request-id", b"R");
         let refusal = Refusal::read(&named, b"", Condition::Other, false);
         assert_eq!((refusal.kind, refusal.class), (ErrorKind::NotFound, Class::Definite));
         let huge = format!(

@@ -223,10 +223,10 @@ impl<T> Exchange<T> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
     use proptest::prelude::*;
 
     use super::super::error::Condition;
+    use super::super::headers::Headers;
     use super::super::request::ResponseHead;
     use super::*;
 
@@ -238,7 +238,7 @@ mod tests {
 
     fn refused(status: u16, code: &str) -> Ended<u32> {
         let body = format!("<Error><Code>{code}</Code></Error>");
-        let head = ResponseHead { status, headers: HeaderMap::new() };
+        let head = ResponseHead { status, headers: Headers::default() };
         Ended::Refused(Refusal::read(&head, body.as_bytes(), Condition::Create, false))
     }
 

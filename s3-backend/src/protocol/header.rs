@@ -3,43 +3,42 @@
 use std::ops::Range;
 use std::time::SystemTime;
 
-use http::HeaderMap;
 use object_storage::{Attributes, ContentHeader, ETag};
+
+use super::headers::{Headers, plain};
+
+/// What the headers of user metadata begin with.
+pub(crate) const METADATA_PREFIX: &str = "x-amz-meta-";
 
 /// A header whose value breaks the protocol, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadHeader(pub(crate) &'static str);
 
-/// The text of a header; `None` when it is absent or not ASCII.
-pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
 /// The entity tag, without quotes.
-pub(crate) fn etag(headers: &HeaderMap) -> Result<Option<ETag>, BadHeader> {
+pub(crate) fn etag(headers: &Headers) -> Result<Option<ETag>, BadHeader> {
     match headers.get("etag") {
         None => Ok(None),
         Some(value) => {
-            let text = value.to_str().map_err(|_| BadHeader("etag"))?;
+            let text = plain(value).ok_or(BadHeader("etag"))?;
             ETag::from_header(text).map(Some).map_err(|_| BadHeader("etag"))
         }
     }
 }
 
 /// The length of the body, in bytes.
-pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, BadHeader> {
+pub(crate) fn content_length(headers: &Headers) -> Result<Option<u64>, BadHeader> {
     match headers.get("content-length") {
         None => Ok(None),
         Some(value) => {
-            let text = value.to_str().map_err(|_| BadHeader("content-length"))?;
-            decimal(text).map(Some).ok_or(BadHeader("content-length"))
+            let length = plain(value).and_then(decimal);
+            length.map(Some).ok_or(BadHeader("content-length"))
         }
     }
 }
 
 /// Which bytes of the object a 206 holds, and the size of the whole object.
-pub(crate) fn content_range(headers: &HeaderMap) -> Result<(Range<u64>, u64), BadHeader> {
-    text(headers, "content-range").and_then(parse_content_range).ok_or(BadHeader("content-range"))
+pub(crate) fn content_range(headers: &Headers) -> Result<(Range<u64>, u64), BadHeader> {
+    headers.text("content-range").and_then(parse_content_range).ok_or(BadHeader("content-range"))
 }
 
 /// `bytes 0-99/1234`. An unknown total (`*`) is no answer: the caller could not check the range against it.
@@ -58,24 +57,27 @@ fn decimal(text: &str) -> Option<u64> {
 }
 
 /// The time in `last-modified`; a value that is no HTTP date counts as none.
-pub(crate) fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
-    let zoned =
-        jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(text(headers, "last-modified")?).ok()?;
+pub(crate) fn last_modified(headers: &Headers) -> Option<SystemTime> {
+    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(headers.text("last-modified")?).ok()?;
     Some(SystemTime::from(zoned.timestamp()))
 }
 
 /// Content headers and user metadata. What we would refuse to write (somebody else may have stored it) is left out.
-pub(crate) fn attributes(headers: &HeaderMap) -> Attributes {
+pub(crate) fn attributes(headers: &Headers) -> Attributes {
     let mut attributes = Attributes::new();
     for header in ContentHeader::ALL {
-        if let Some(value) = text(headers, header.name()) {
+        if let Some(value) = headers.text(header.name()) {
             attributes = attributes.clone().with_header(header, value).unwrap_or(attributes);
         }
     }
-    for (name, value) in headers {
-        let Some(name) = name.as_str().strip_prefix("x-amz-meta-") else { continue };
-        if let Ok(value) = value.to_str() {
-            attributes = attributes.clone().with_metadata(name, value).unwrap_or(attributes);
+    for (name, value) in headers.iter() {
+        let Some((prefix, name)) = name.split_at_checked(METADATA_PREFIX.len()) else { continue };
+        if !prefix.eq_ignore_ascii_case(METADATA_PREFIX.as_bytes()) {
+            continue;
+        }
+        if let (Some(name), Some(value)) = (plain(name), plain(value)) {
+            let name = name.to_ascii_lowercase();
+            attributes = attributes.clone().with_metadata(&name, value).unwrap_or(attributes);
         }
     }
     attributes
@@ -109,8 +111,7 @@ mod tests {
 
     #[test]
     fn an_http_date_is_read() {
-        let mut headers = HeaderMap::new();
-        headers.insert("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".parse().expect("ASCII"));
+        let headers = Headers::from([("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT")]);
         let since = last_modified(&headers).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         assert_eq!(since.map(|since| since.as_secs()), Some(784_111_777));
     }

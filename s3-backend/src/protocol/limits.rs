@@ -28,10 +28,3 @@ pub(crate) const CODE_CHARS_MAX: usize = 96;
 /// The most characters of one word of a server's text that an error shows. Signatures have 64 and session tokens more;
 /// nothing that a server says in words has.
 pub(crate) const WORD_CHARS_MAX: usize = 63;
-
-/// How long a signature stays valid, in seconds. A late copy of a request is refused after that, which fences
-/// zombies; clocks may differ by up to that much as well.
-pub(crate) const SIGNATURE_SECONDS: u64 = 300;
-
-/// The least a signature is valid, in seconds, whatever is left of the keys' life: a request has to arrive.
-pub(crate) const SIGNATURE_SECONDS_MIN: u64 = 60;

@@ -3,30 +3,34 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::HeaderMap;
+use credentials::sigv4::AmzDate;
 use object_storage::Payload;
-use url::Url;
+
+use super::headers::Headers;
 
 /// The HTTP method.
 pub(crate) use rusty_s3::Method;
+
+/// A header field of a request: its name in lower case, its value without blanks around it.
+pub(crate) type Field = (Cow<'static, str>, Cow<'static, str>);
 
 /// What S3 is asked, not signed yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
-    /// Scheme, host and path; no query.
-    pub(crate) url: Url,
+    /// The path from the root, percent-encoded as it is sent.
+    pub(crate) path: String,
     /// Not encoded.
     pub(crate) query: Vec<(&'static str, String)>,
-    /// Lower-case names. Signed and sent, all of them: a proxy that strips a condition breaks the signature
-    /// instead of turning a compare-and-swap into an overwrite.
-    pub(crate) headers: Vec<(Cow<'static, str>, String)>,
+    /// Signed and sent, all of them: a proxy that strips a condition breaks the signature instead of turning a
+    /// compare-and-swap into an overwrite.
+    pub(crate) headers: Vec<Field>,
     pub(crate) payload: Payload,
 }
 
 impl Request {
-    pub(crate) fn new(method: Method, url: Url) -> Request {
-        Request { method, url, query: Vec::new(), headers: Vec::new(), payload: Payload::new() }
+    pub(crate) fn new(method: Method, path: String) -> Request {
+        Request { method, path, query: Vec::new(), headers: Vec::new(), payload: Payload::new() }
     }
 
     pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Request {
@@ -41,12 +45,20 @@ impl Request {
         }
     }
 
-    pub(crate) fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Request {
+    pub(crate) fn header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Request {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    pub(crate) fn header_if(self, name: &'static str, value: Option<impl Into<String>>) -> Request {
+    pub(crate) fn header_if(
+        self,
+        name: &'static str,
+        value: Option<impl Into<Cow<'static, str>>>,
+    ) -> Request {
         match value {
             Some(value) => self.header(name, value),
             None => self,
@@ -59,38 +71,48 @@ impl Request {
     }
 }
 
-/// A URL that may carry a signature and a session token. Its `Debug` shows neither.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct SignedUrl(Url);
+/// A request as one attempt sends it. It has no name of its own for the host: that is the transport's.
+pub(crate) struct SignedRequest<'a> {
+    pub(crate) request: &'a Request,
+    /// Path and query, encoded.
+    pub(crate) target: Cow<'a, str>,
+    /// `None`: it is sent as nobody's.
+    pub(crate) signature: Option<Signature<'a>>,
+}
 
-impl SignedUrl {
-    pub(crate) fn new(url: Url) -> SignedUrl {
-        SignedUrl(url)
+/// What a signature adds to the header. Who holds it may do what it was made for: never print it.
+pub(crate) struct Signature<'a> {
+    pub(crate) date: AmzDate,
+    pub(crate) payload_hash: Cow<'static, str>,
+    pub(crate) token: Option<&'a str>,
+    pub(crate) authorization: String,
+}
+
+impl SignedRequest<'_> {
+    /// Every header field but `host`, `content-length` and what a transport says of itself.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.request.headers.iter().map(|(name, value)| (&**name, &**value));
+        let added = self.signature.iter().flat_map(|signature| {
+            [
+                Some(("x-amz-date", signature.date.as_str())),
+                Some(("x-amz-content-sha256", &*signature.payload_hash)),
+                signature.token.map(|token| ("x-amz-security-token", token)),
+                Some(("authorization", &*signature.authorization)),
+            ]
+        });
+        own.chain(added.flatten())
     }
 
-    /// The URL with everything in it: whoever holds it may do what it was signed for. Never print it.
-    pub(crate) fn expose(&self) -> &Url {
-        &self.0
+    /// Whether a length is stated although it is zero: where the method promises a body.
+    pub(crate) fn states_length(&self) -> bool {
+        !self.request.payload.is_empty() || !matches!(self.request.method, Method::Get | Method::Head)
     }
 }
 
-impl fmt::Debug for SignedUrl {
+impl fmt::Debug for SignedRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SignedUrl({}{})", self.0.origin().ascii_serialization(), self.0.path())
+        write!(f, "SignedRequest({} {})", self.request.method.to_str(), self.request.path)
     }
-}
-
-/// A request as it goes out. Cloning it is cheap; the payload is shared.
-#[derive(Clone, Debug)]
-pub(crate) struct SignedRequest {
-    /// The HTTP method.
-    pub(crate) method: http::Method,
-    /// Where to, with the signature.
-    pub(crate) url: SignedUrl,
-    /// Every header but `host` and `content-length`, which follow from the URL and the payload.
-    pub(crate) headers: HeaderMap,
-    /// The body.
-    pub(crate) payload: Payload,
 }
 
 /// Status and headers of an answer.
@@ -99,19 +121,5 @@ pub(crate) struct ResponseHead {
     /// The HTTP status.
     pub(crate) status: u16,
     /// The headers.
-    pub(crate) headers: HeaderMap,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signed_url_prints_without_its_signature() {
-        let url = "https://user:pw@h/b/k?X-Amz-Signature=SECRET&X-Amz-Security-Token=SECRET"
-            .parse()
-            .expect("a URL");
-        let printed = format!("{:?}", SignedUrl::new(url));
-        assert_eq!(printed, "SignedUrl(https://h/b/k)");
-    }
+    pub(crate) headers: Headers,
 }

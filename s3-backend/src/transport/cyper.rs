@@ -25,19 +25,23 @@ use compio::time::{timeout, timeout_at};
 use futures_util::future::{Either, LocalBoxFuture, poll_fn, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
 use futures_util::task::AtomicWaker;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT};
 use object_storage::Payload;
 use url::Url;
 
-use super::resolve::Resolver;
+use super::resolve::addresses_of;
 use super::{Cause, Chunks, Reach, ReadFailure, Response, SendFailure, StageLimits, Transport};
 use crate::clock;
-use crate::protocol::request::{ResponseHead, SignedRequest};
+use crate::protocol::address::Origin;
+use crate::protocol::headers::Headers;
+use crate::protocol::request::{Method, ResponseHead, SignedRequest};
 
 /// HTTP over cyper: one client, and so one pool of connections, per shard.
 #[derive(Debug)]
 pub(crate) struct CyperTransport {
     client: cyper::Client,
+    /// Scheme, host and port, without a slash at the end.
+    origin: String,
     user_agent: HeaderValue,
 }
 
@@ -48,6 +52,7 @@ const PIECE_BYTES_MAX: usize = 128 * 1024;
 impl CyperTransport {
     /// No redirects, no proxy but the one given, no decompression, and this TLS configuration.
     pub(crate) fn new(
+        origin: &Origin,
         tls: Arc<rustls::ClientConfig>,
         proxy: Option<&Url>,
         user_agent: HeaderValue,
@@ -58,13 +63,17 @@ impl CyperTransport {
             None => builder.no_proxy().custom_resolver(Resolver),
             Some(proxy) => builder.proxy(cyper::proxy::Proxy::all(proxy.as_str())?),
         };
-        Ok(CyperTransport { client: builder.build()?, user_agent })
+        Ok(CyperTransport { client: builder.build()?, origin: origin.url(), user_agent })
     }
 
-    async fn exchange(&self, request: &SignedRequest, limits: &StageLimits) -> Result<Response, SendFailure> {
+    async fn exchange(
+        &self,
+        request: &SignedRequest<'_>,
+        limits: &StageLimits,
+    ) -> Result<Response, SendFailure> {
         let started = clock::now();
-        let progress = Arc::new(Progress::new(started, request.payload.len()));
-        let mut sending = pin!(self.client.execute(self.outgoing(request, &progress)));
+        let progress = Arc::new(Progress::new(started, request.request.payload.len()));
+        let mut sending = pin!(self.client.execute(self.outgoing(request, &progress)?));
         let response = loop {
             let (stage, began) = progress.stage();
             let ends = (began + stage.limit(limits)).min(started + limits.total);
@@ -88,33 +97,84 @@ impl CyperTransport {
                 message: "success was answered before the request had been sent".to_owned(),
             });
         }
-        let head = ResponseHead { status: response.status().as_u16(), headers: response.headers().clone() };
+        let mut headers = Headers::with_capacity(response.headers().len(), 0);
+        for (name, value) in response.headers() {
+            headers.push(name.as_str().as_bytes(), value.as_bytes());
+        }
+        let head = ResponseHead { status: response.status().as_u16(), headers };
         Ok(Response { head, body: chunks(response, limits.body) })
     }
 
-    fn outgoing(&self, request: &SignedRequest, progress: &Arc<Progress>) -> cyper::Request {
-        let mut out = cyper::Request::new(request.method.clone(), request.url.expose().clone());
+    fn outgoing(
+        &self,
+        request: &SignedRequest<'_>,
+        progress: &Arc<Progress>,
+    ) -> Result<cyper::Request, SendFailure> {
+        let method = match request.request.method {
+            Method::Head => http::Method::HEAD,
+            Method::Get => http::Method::GET,
+            Method::Post => http::Method::POST,
+            Method::Put => http::Method::PUT,
+            Method::Delete => http::Method::DELETE,
+        };
+        let text = format!("{}{}", self.origin, request.target);
+        let url: Url = match text.parse() {
+            // What the parser changes would not be what was signed.
+            Ok(url) if Url::as_str(&url) == text => url,
+            _ => {
+                return Err(SendFailure {
+                    reach: Reach::NotSent,
+                    cause: Cause::Malformed,
+                    message: "this transport cannot send such a path".to_owned(),
+                });
+            }
+        };
+        let mut out = cyper::Request::new(method, url);
         let headers = out.headers_mut();
-        headers.extend(request.headers.clone());
+        for (name, value) in request.headers() {
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).expect("header names come from the operations");
+            let mut value =
+                HeaderValue::from_str(value).expect("header values were checked where they were parsed");
+            value.set_sensitive(matches!(name.as_str(), "authorization" | "x-amz-security-token"));
+            headers.append(name, value);
+        }
         headers.insert(USER_AGENT, self.user_agent.clone());
         // Bytes are to come as they are stored. It must be said: cyper would send an empty header of its own.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if !request.payload.is_empty() || !matches!(request.method, http::Method::GET | http::Method::HEAD) {
+        if request.states_length() {
             // Without a length hyper would send the stream chunked, which S3 refuses.
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(request.payload.len()));
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(request.request.payload.len()));
         }
-        *out.body_mut() = cyper::Body::stream(Outgoing::new(&request.payload, Arc::clone(progress)));
-        out
+        *out.body_mut() = cyper::Body::stream(Outgoing::new(&request.request.payload, Arc::clone(progress)));
+        Ok(out)
     }
 }
 
 impl Transport for CyperTransport {
     fn send<'a>(
         &'a self,
-        request: &'a SignedRequest,
+        request: &'a SignedRequest<'a>,
         limits: &'a StageLimits,
     ) -> LocalBoxFuture<'a, Result<Response, SendFailure>> {
         Box::pin(self.exchange(request, limits))
+    }
+}
+
+/// What cyper asks for addresses.
+#[derive(Debug)]
+struct Resolver;
+
+impl cyper::resolve::Resolve for Resolver {
+    type Err = cyper::Error;
+
+    async fn resolve(
+        &self,
+        uri: &http::Uri,
+    ) -> Result<impl Stream<Item = std::net::IpAddr> + '_, cyper::Error> {
+        let host = uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Ok(futures_util::stream::iter(addresses_of(host).await.map_err(cyper::Error::System)?))
     }
 }
 
@@ -267,7 +327,7 @@ fn chunks(response: cyper::Response, silence_max: Duration) -> Chunks {
             }
         }
     });
-    Box::pin(pieces)
+    Chunks::stream(pieces)
 }
 
 fn failure(error: &cyper::Error, progress: &Progress) -> SendFailure {

@@ -1,17 +1,23 @@
 //! The seam to the network: one signed request goes out, an answer comes in, or a report how far it got.
 
+#[cfg(feature = "cyper")]
 mod cyper;
+pub(crate) mod direct;
 mod resolve;
 mod tls;
 
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use futures_util::stream::LocalBoxStream;
+use futures_util::stream::{LocalBoxStream, Stream};
 
+#[cfg(feature = "cyper")]
 pub(crate) use self::cyper::CyperTransport;
+pub(crate) use self::direct::DirectTransport;
 pub(crate) use self::resolve::addresses_of;
 pub(crate) use self::tls::{Roots, client_config};
 use crate::protocol::request::{ResponseHead, SignedRequest};
@@ -23,7 +29,7 @@ pub(crate) trait Transport: fmt::Debug {
     /// Dropping the future gives the request up wherever it is, and closes its connection.
     fn send<'a>(
         &'a self,
-        request: &'a SignedRequest,
+        request: &'a SignedRequest<'a>,
         limits: &'a StageLimits,
     ) -> LocalBoxFuture<'a, Result<Response, SendFailure>>;
 }
@@ -51,7 +57,32 @@ pub(crate) struct Response {
 }
 
 /// The body of an answer as it comes.
-pub(crate) type Chunks = LocalBoxStream<'static, Result<Bytes, ReadFailure>>;
+pub(crate) enum Chunks {
+    /// All of it, if it has not been taken. Most answers are so short that they come with their head.
+    Whole(Option<Bytes>),
+    Stream(LocalBoxStream<'static, Result<Bytes, ReadFailure>>),
+}
+
+impl Chunks {
+    pub(crate) fn whole(bytes: Bytes) -> Chunks {
+        Chunks::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+
+    pub(crate) fn stream(chunks: impl Stream<Item = Result<Bytes, ReadFailure>> + 'static) -> Chunks {
+        Chunks::Stream(Box::pin(chunks))
+    }
+}
+
+impl Stream for Chunks {
+    type Item = Result<Bytes, ReadFailure>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut *self {
+            Chunks::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Chunks::Stream(chunks) => chunks.as_mut().poll_next(cx),
+        }
+    }
+}
 
 /// How far a request got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,28 +1,12 @@
-//! [`Resolver`]: names to addresses, on the blocking pool of the runtime; `*.localhost` without asking anybody.
+//! Names to addresses, on the blocking pool of the runtime; `*.localhost` without asking anybody.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use compio::net::ToSocketAddrsAsync;
-use futures_util::stream::{Stream, iter};
-use http::Uri;
-
-/// What cyper asks for addresses.
-#[derive(Debug)]
-pub(crate) struct Resolver;
 
 /// The most addresses of one name that are tried: S3 answers with eight.
 const ADDRESSES_MAX: usize = 16;
-
-impl cyper::resolve::Resolve for Resolver {
-    type Err = cyper::Error;
-
-    async fn resolve(&self, uri: &Uri) -> Result<impl Stream<Item = IpAddr> + '_, cyper::Error> {
-        let host = uri.host().unwrap_or_default();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        Ok(iter(addresses_of(host).await.map_err(cyper::Error::System)?))
-    }
-}
 
 /// The addresses of a name, or the one that it is.
 pub(crate) async fn addresses_of(host: &str) -> io::Result<Vec<IpAddr>> {

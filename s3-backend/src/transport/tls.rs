@@ -1,10 +1,16 @@
-//! Whom we trust: one rustls configuration with the ring provider, built once and shared by all shards.
+//! Whom we trust: one rustls configuration, built once and shared by all shards. Cryptography is ring's, or with the
+//! feature `aws-lc-rs` that library's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_storage::config::TlsRoots;
 use object_storage::{Error, ErrorKind, Operation, Result};
+use rustls::crypto::CryptoProvider;
+#[cfg(feature = "aws-lc-rs")]
+use rustls::crypto::aws_lc_rs as cryptography;
+#[cfg(not(feature = "aws-lc-rs"))]
+use rustls::crypto::ring as cryptography;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -20,9 +26,9 @@ pub(crate) struct Roots {
 ///
 /// Reads certificates from disk: call it where blocking is allowed.
 pub(crate) fn client_config(roots: Option<&Roots>) -> Result<Arc<ClientConfig>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(provider());
     // The program may have installed its own; ours is passed explicitly wherever it matters.
-    if rustls::crypto::CryptoProvider::install_default((*provider).clone()).is_err() {
+    if CryptoProvider::install_default((*provider).clone()).is_err() {
         // Another provider is the default of this process, and stays it.
     }
     let mut store = RootCertStore::empty();
@@ -47,6 +53,11 @@ pub(crate) fn client_config(roots: Option<&Roots>) -> Result<Arc<ClientConfig>> 
         .with_root_certificates(store)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// The one provider of cryptography, chosen when compiled.
+pub(super) fn provider() -> CryptoProvider {
+    cryptography::default_provider()
 }
 
 fn add_system(store: &mut RootCertStore) -> Result<()> {

@@ -45,7 +45,7 @@ impl ServerProcess {
             secret_access_key: self.served.secret_access_key.clone(),
             ..ServerOptions::default()
         };
-        config_of_our_server(&self.served.endpoint, &options)
+        config_of_our_server(&self.served.endpoint, &options).build()
     }
 }
 

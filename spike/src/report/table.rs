@@ -9,7 +9,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::{Entry, Summary};
 
 /// The widths of scenario, store, result and time. The last column takes the rest of [`WIDTH`].
-const COLUMNS: [usize; 4] = [20, 6, 11, 7];
+const COLUMNS: [usize; 4] = [20, 8, 11, 7];
 const GAP: usize = 2;
 /// A terminal on half a screen, and a code block on the web.
 const WIDTH: usize = 120;

@@ -32,6 +32,7 @@ pub(crate) fn config(address: SocketAddr) -> ObjectConfigBuilder {
         .conditional_copy(true)
         .conditional_delete(true)
         .attempts_max(ATTEMPTS)
+        .transport(tests::transport())
 }
 
 pub(crate) async fn open(builder: ObjectConfigBuilder) -> S3Storage {
@@ -54,7 +55,7 @@ pub(crate) fn kind_of(error: &Error, server: Option<&Server>) -> ErrorKind {
     }
     let mut secrets = vec![SECRET.to_owned(), TOKEN.to_owned(), "X-Amz-".to_owned(), "AWS4-HMAC".to_owned()];
     if let Some(server) = server {
-        secrets.extend(server.seen().iter().filter_map(|seen| seen.query("X-Amz-Signature")));
+        secrets.extend(server.seen().iter().filter_map(tests::scripted::Seen::signature));
     }
     for secret in secrets {
         assert!(!printed.contains(&secret), "{secret} in {printed}");

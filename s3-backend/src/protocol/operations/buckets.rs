@@ -25,7 +25,7 @@ impl Action for CreateBucket<'_> {
     }
 
     fn request(&self, place: &Place) -> Result<Request> {
-        let request = place.bucket(Self::OPERATION, Method::Put)?;
+        let request = place.bucket(Method::Put);
         // The first region has no name here: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucketConfiguration.html
         if self.region == "us-east-1" {
             return Ok(request);
@@ -69,7 +69,7 @@ impl Action for DeleteBucket {
     }
 
     fn request(&self, place: &Place) -> Result<Request> {
-        place.bucket(Self::OPERATION, Method::Delete)
+        Ok(place.bucket(Method::Delete))
     }
 
     fn body(&self) -> AnswerBody {
@@ -111,7 +111,7 @@ impl Action for PutBucketLifecycleConfiguration {
              </AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>"
         );
         Ok(place
-            .bucket(Self::OPERATION, Method::Put)?
+            .bucket(Method::Put)
             .query("lifecycle", "")
             .header("content-md5", content_md5(body.as_bytes()))
             .header("content-type", "application/xml")

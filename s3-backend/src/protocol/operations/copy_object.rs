@@ -86,7 +86,7 @@ mod tests {
         assert!(read("").is_err());
         assert!(read("<CopyObjectResult></CopyObjectResult>").is_err());
         let request = copy.request(&place("p/")).expect("sendable");
-        assert_eq!(request.headers, [("x-amz-copy-source".into(), "/bucket/p/a%20b".to_owned())]);
+        assert_eq!(request.headers, [("x-amz-copy-source".into(), "/bucket/p/a%20b".into())]);
     }
 
     #[test]

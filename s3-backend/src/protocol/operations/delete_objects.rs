@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     Action, AnswerBody, Condition, Effect, Element, Error, ErrorKind, Key, Operation, Place, Refusal,
-    Request, ResponseHead, Result, header, root,
+    Request, ResponseHead, Result, root,
 };
 use crate::protocol::request::Method;
 use object_storage::limits::DELETE_KEYS_MAX;
@@ -40,7 +40,7 @@ impl Action for DeleteObjects<'_> {
         let action = rusty_s3::actions::DeleteObjects::new(self.shape, None, objects.iter());
         let (body, content_md5) = action.body_with_md5();
         Ok(place
-            .bucket(Self::OPERATION, Method::Post)?
+            .bucket(Method::Post)
             .query("delete", "")
             .header("content-md5", content_md5)
             .header("content-type", "application/xml")
@@ -108,7 +108,7 @@ fn failed(head: &ResponseHead, entry: &Element) -> Error {
 }
 
 fn doubtful(head: &ResponseHead, key: &Key, message: &str) -> Error {
-    let request_id = header::text(&head.headers, "x-amz-request-id").unwrap_or_default();
+    let request_id = head.headers.text("x-amz-request-id").unwrap_or_default();
     Error::new(ErrorKind::Indeterminate, Operation::DeleteObjects, message)
         .with_key(key)
         .with_answer(Answer::new(head.status, "", request_id))

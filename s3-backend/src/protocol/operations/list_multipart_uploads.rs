@@ -39,7 +39,7 @@ impl Action for ListMultipartUploads<'_> {
                 Error::new(ErrorKind::InvalidInput, Self::OPERATION, "the page token is not of this listing")
             })?),
         };
-        let request = place.bucket(Self::OPERATION, Method::Get)?;
+        let request = place.bucket(Method::Get);
         Ok(request
             .query("uploads", "")
             .query("prefix", format!("{}{}", place.prefix, self.options.prefix))

@@ -35,7 +35,7 @@ impl Action for ListObjectsV2<'_> {
         check_page_size(Self::OPERATION, self.options.page_size)?;
         let start_after = self.options.start_after.as_ref().map(|after| format!("{}{after}", place.prefix));
         let delimiter = self.options.delimiter.clone().filter(|delimiter| !delimiter.is_empty());
-        let request = place.bucket(Self::OPERATION, Method::Get)?;
+        let request = place.bucket(Method::Get);
         Ok(request
             .query("list-type", "2")
             .query("encoding-type", "url")

@@ -37,7 +37,7 @@ use percent_encoding::percent_decode_str;
 use super::address::Address;
 use super::error::{Condition, Refusal};
 use super::exchange::Effect;
-use super::header;
+use super::header::{self, METADATA_PREFIX};
 use super::request::{Method, Request, ResponseHead};
 use super::xml::{self, Element};
 
@@ -137,21 +137,17 @@ impl Place {
     /// A request for the object under `key`.
     fn object(&self, operation: Operation, key: &Key, method: Method) -> Result<Request> {
         let full = self.full(operation, key)?;
-        let url = self.address.object_url(&full).map_err(|problem| {
+        let path = self.address.object_path(&full).map_err(|problem| {
             Error::new(ErrorKind::Unsupported, operation, problem.to_string())
                 .with_key(key)
                 .with_source(problem)
         })?;
-        Ok(Request::new(method, url))
+        Ok(Request::new(method, path))
     }
 
     /// A request for the bucket itself.
-    fn bucket(&self, operation: Operation, method: Method) -> Result<Request> {
-        let url = self
-            .address
-            .bucket_url()
-            .map_err(|problem| Error::new(ErrorKind::Config, operation, problem.to_string()))?;
-        Ok(Request::new(method, url))
+    fn bucket(&self, method: Method) -> Request {
+        Request::new(method, self.address.bucket_path())
     }
 }
 
@@ -181,10 +177,10 @@ fn effect_of(mode: &PutMode) -> Effect {
 
 fn attribute_headers(mut request: Request, attributes: &Attributes) -> Request {
     for (header, value) in attributes.headers() {
-        request = request.header(header.name(), value);
+        request = request.header(header.name(), value.to_owned());
     }
     for (name, value) in attributes.user_metadata() {
-        request = request.header(format!("x-amz-meta-{name}"), value);
+        request = request.header(format!("{METADATA_PREFIX}{name}"), value.to_owned());
     }
     request
 }
@@ -202,7 +198,7 @@ fn outcome(head: &ResponseHead) -> Result<PutOutcome, Refusal> {
 }
 
 fn with_version(mut outcome: PutOutcome, head: &ResponseHead) -> PutOutcome {
-    outcome.version = header::text(&head.headers, "x-amz-version-id").map(str::to_owned);
+    outcome.version = head.headers.text("x-amz-version-id").map(str::to_owned);
     outcome
 }
 
@@ -277,7 +273,6 @@ fn is_truncated(root: &Element, marker: &str) -> bool {
 pub(super) mod testing {
     //! What the tests of the operations share.
 
-    use http::{HeaderMap, HeaderName, HeaderValue};
     use object_storage::config::UrlStyle;
 
     use super::*;
@@ -289,11 +284,7 @@ pub(super) mod testing {
     }
 
     pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> ResponseHead {
-        let headers = headers.iter().map(|(name, value)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
-            (name, HeaderValue::from_str(value).expect("a value"))
-        });
-        ResponseHead { status, headers: headers.collect::<HeaderMap>() }
+        ResponseHead { status, headers: headers.into() }
     }
 
     pub(crate) fn key(text: &str) -> Key {

@@ -1,0 +1,459 @@
+//! [`Connection`]: one socket, what was read from it and not used yet, and the read that waits on it.
+//!
+//! A connection always has a read under way, also while it lies idle: so that it hears at once that the other side
+//! has closed, or says something nobody asked for, and is then not used again; and so that an answer is heard that
+//! comes while the request is still being sent.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use compio::BufResult;
+use compio::buf::{IntoInner, IoBuf, IoVectoredBuf, Slice};
+use compio::io::{AsyncRead, AsyncWrite};
+use compio::net::TcpStream;
+use futures_util::future::LocalBoxFuture;
+use object_storage::Payload;
+
+use super::buffers::{Buffers, Room, SMALL_BYTES};
+use super::tls_machine::{Decrypted, Handshake, Outgoing as Records, TlsFailure, TlsMachine};
+use crate::transport::Cause;
+
+/// The most payload that is encrypted before it is sent, in bytes. Sixteen records: enough that their cost is that of
+/// the encryption, and little beside what a connection is allowed to hold.
+const ENCRYPT_BYTES: usize = 256 * 1024;
+
+/// The most pieces that one write names; the kernel takes 1,024.
+const PIECES_MAX: usize = 256;
+
+type Read = LocalBoxFuture<'static, BufResult<usize, Slice<BytesMut>>>;
+
+/// A connection to the store, or to a proxy that hands on to it.
+pub(super) struct Connection {
+    socket: TcpStream,
+    tls: Option<Box<TlsMachine>>,
+    reading: Reading,
+    /// Where the socket is read into; of TLS it keeps what makes no whole record yet.
+    raw: Room,
+    /// Where TLS decrypts to.
+    plain: Room,
+    /// What the other side said, in order. No piece is empty.
+    heard: VecDeque<Bytes>,
+    /// Records to be sent.
+    records: Records,
+    buffers: Buffers,
+    /// When it was made, and how old it may become.
+    pub(super) born: Instant,
+    pub(super) age_max: Duration,
+}
+
+enum Reading {
+    Not,
+    Waiting(Read),
+    Done(BufResult<usize, Slice<BytesMut>>),
+}
+
+/// What reading brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Something,
+    /// The other side will say nothing more.
+    End,
+}
+
+/// Why a connection is of no more use.
+#[derive(Debug)]
+pub(super) enum Broken {
+    Io(io::Error),
+    Tls(TlsFailure),
+}
+
+impl Broken {
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Broken::Io(_) => Cause::Connection,
+            Broken::Tls(failure) => failure.cause(),
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Broken::Io(error) => error.fmt(f),
+            Broken::Tls(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Broken {
+        Broken::Io(error)
+    }
+}
+
+impl From<TlsFailure> for Broken {
+    fn from(failure: TlsFailure) -> Broken {
+        Broken::Tls(failure)
+    }
+}
+
+impl Connection {
+    pub(super) fn new(socket: TcpStream, buffers: Buffers, born: Instant, age_max: Duration) -> Connection {
+        Connection {
+            socket,
+            tls: None,
+            reading: Reading::Not,
+            raw: Room::default(),
+            plain: Room::default(),
+            heard: VecDeque::new(),
+            records: Records::default(),
+            buffers,
+            born,
+            age_max,
+        }
+    }
+
+    /// Speaks TLS from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the other side cannot be trusted, or does not answer as TLS has it.
+    pub(super) async fn secure(&mut self, mut tls: TlsMachine) -> Result<(), Broken> {
+        if !self.heard.is_empty() {
+            // Behind a proxy's answer nothing can have been said yet.
+            return Err(
+                io::Error::new(io::ErrorKind::InvalidData, "something was said before TLS began").into()
+            );
+        }
+        loop {
+            let step = tls.handshake(&mut self.raw.buffer, &mut self.records);
+            // An alert that says why is worth sending even if the handshake failed.
+            let sent = self.send_records().await;
+            if step? == Handshake::Done {
+                sent?;
+                break;
+            }
+            sent?;
+            let BufResult(read, buffer) = self.next_read(SMALL_BYTES).await;
+            self.raw.buffer = buffer.into_inner();
+            if read? == 0 {
+                let message = "the connection ended during the TLS handshake";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message).into());
+            }
+        }
+        self.tls = Some(Box::new(tls));
+        self.decrypt()?;
+        Ok(())
+    }
+
+    /// Everything that was heard and not taken, in order.
+    pub(super) fn heard(&mut self) -> &mut VecDeque<Bytes> {
+        &mut self.heard
+    }
+
+    /// Begins to read, if that is not so already, in order to hear whatever comes next.
+    pub(super) fn listen(&mut self) {
+        if matches!(self.reading, Reading::Not) {
+            self.begin(SMALL_BYTES);
+        }
+        self.look();
+    }
+
+    /// Whether nothing was heard since [`listen`](Self::listen), not even the end: it can be used again.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.look();
+        if matches!(self.reading, Reading::Done(_)) && self.tls.is_some() {
+            // It may be a ticket for a later session, which servers send when they like.
+            let Ok(Heard::Something) = self.finish() else { return false };
+            self.listen();
+        }
+        matches!(self.reading, Reading::Waiting(_)) && self.heard.is_empty()
+    }
+
+    /// Lets the read under way begin or end, without waiting for it.
+    fn look(&mut self) {
+        if let Reading::Waiting(read) = &mut self.reading {
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(done) = read.as_mut().poll(&mut cx) {
+                self.reading = Reading::Done(done);
+            }
+        }
+    }
+
+    fn begin(&mut self, room: usize) {
+        self.raw.make(&self.buffers, room);
+        let buffer = mem::take(&mut self.raw.buffer);
+        let at = buffer.len();
+        let socket = self.socket.clone();
+        self.reading = Reading::Waiting(Box::pin(async move {
+            let mut socket = &socket;
+            socket.read(buffer.slice(at..at + room)).await
+        }));
+    }
+
+    async fn next_read(&mut self, room: usize) -> BufResult<usize, Slice<BytesMut>> {
+        if matches!(self.reading, Reading::Not) {
+            self.begin(room);
+        }
+        match &mut self.reading {
+            Reading::Waiting(read) => {
+                let done = read.as_mut().await;
+                self.reading = Reading::Not;
+                done
+            }
+            Reading::Done(_) | Reading::Not => match mem::replace(&mut self.reading, Reading::Not) {
+                Reading::Done(done) => done,
+                _ => unreachable!("a read has just begun"),
+            },
+        }
+    }
+
+    /// Waits until something more was heard, or the end. `room`: how much may come at once, in bytes, unless a read
+    /// is under way.
+    ///
+    /// Dropping this future loses nothing.
+    pub(super) async fn hear(&mut self, room: usize) -> Result<Heard, Broken> {
+        poll_fn(|cx| self.poll_hear(room, cx)).await
+    }
+
+    pub(super) fn poll_hear(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<Result<Heard, Broken>> {
+        loop {
+            let before = self.heard.len();
+            match &mut self.reading {
+                Reading::Not => self.begin(room),
+                Reading::Waiting(read) => {
+                    self.reading = Reading::Done(std::task::ready!(read.as_mut().poll(cx)));
+                }
+                Reading::Done(_) => match self.finish() {
+                    // Of TLS a part of a record, or nothing for us.
+                    Ok(Heard::Something) if self.heard.len() == before => {}
+                    result => return Poll::Ready(result),
+                },
+            }
+        }
+    }
+
+    /// Takes over what a read brought.
+    fn finish(&mut self) -> Result<Heard, Broken> {
+        let Reading::Done(BufResult(read, buffer)) = mem::replace(&mut self.reading, Reading::Not) else {
+            unreachable!("it is called when a read is done");
+        };
+        self.raw.buffer = buffer.into_inner();
+        match read {
+            Ok(0) if self.tls.is_some() => {
+                // Without TLS's own goodbye anybody may have cut the connection.
+                let message = "the connection was cut without a TLS close";
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, message).into())
+            }
+            Ok(0) => Ok(Heard::End),
+            Ok(_) if self.tls.is_some() => self.decrypt(),
+            Ok(_) => {
+                self.heard.push_back(self.raw.buffer.split().freeze());
+                Ok(Heard::Something)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn decrypt(&mut self) -> Result<Heard, Broken> {
+        let Some(tls) = &mut self.tls else { return Ok(Heard::Something) };
+        self.plain.make(&self.buffers, self.raw.buffer.len());
+        let done = tls.decrypt(&mut self.raw.buffer, &mut self.plain.buffer, &mut self.records);
+        if !self.plain.buffer.is_empty() {
+            self.heard.push_back(self.plain.buffer.split().freeze());
+        }
+        match done? {
+            Decrypted::Closed => Ok(Heard::End),
+            Decrypted::Open => Ok(Heard::Something),
+        }
+    }
+
+    /// Gives large buffers back: the connection is about to lie idle.
+    pub(super) fn shrink(&mut self) {
+        if matches!(self.reading, Reading::Not) {
+            self.raw.shrink(&self.buffers);
+        }
+        self.plain.shrink(&self.buffers);
+        if self.records.capacity() > SMALL_BYTES {
+            // A few page faults for the next large payload, or a quarter of a megabyte for every idle connection.
+            assert!(self.records.is_empty(), "what was encrypted has left before an answer was read");
+            self.records = Records::default();
+        }
+    }
+
+    async fn send_records(&mut self) -> Result<(), Broken> {
+        let mut at = 0;
+        while at < self.records.as_slice().len() {
+            let records = mem::take(&mut self.records);
+            let mut socket = &self.socket;
+            let BufResult(written, slice) = socket.write(records.slice(at..)).await;
+            self.records = slice.into_inner();
+            match written? {
+                0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                written => at += written,
+            }
+        }
+        self.records.clear();
+        Ok(())
+    }
+
+    /// Sends the head of a request and its payload while listening.
+    ///
+    /// `left` is told after every write that bytes have left. `heard` looks at what was heard meanwhile, and may take
+    /// from it; when it says so, or when the other side will say nothing more, sending ends, and the connection is of
+    /// no use for another request.
+    pub(super) async fn send(
+        &mut self,
+        head: Vec<u8>,
+        payload: &Payload,
+        left: impl Fn(),
+        mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
+    ) -> Result<Sent, Broken> {
+        let mut out = Outgoing { head, payload: payload.clone(), at: 0 };
+        let total = out.head.len() as u64 + payload.len();
+        if self.tls.is_none() {
+            while (out.at as u64) < total {
+                let write = write(self.socket.clone(), out);
+                let (written, back) = match self.alongside(write, &mut heard).await? {
+                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
+                    Either::Done(BufResult(written, back)) => (written?, back),
+                };
+                if written == 0 {
+                    return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                }
+                left();
+                out = back;
+                out.at += written;
+            }
+            return Ok(Sent::Wholly);
+        }
+        while (out.at as u64) < total {
+            let Some(tls) = &mut self.tls else { unreachable!("TLS does not end before its connection") };
+            let plain: Vec<&[u8]> = out.pieces(ENCRYPT_BYTES).collect();
+            let bytes: usize = plain.iter().map(|piece| piece.len()).sum();
+            // What TLS itself had to say (an answer to a key update) is in there already, and goes first.
+            tls.encrypt(&plain, &mut self.records)?;
+            drop(plain);
+            out.at += bytes;
+            let mut at = 0;
+            let mut records = mem::take(&mut self.records);
+            while at < records.as_slice().len() {
+                let socket = self.socket.clone();
+                let slice = records.slice(at..);
+                let write = async move {
+                    let mut socket = &socket;
+                    socket.write(slice).await
+                };
+                let (written, back) = match self.alongside(write, &mut heard).await? {
+                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
+                    Either::Done(BufResult(written, back)) => (written?, back),
+                };
+                if written == 0 {
+                    return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                }
+                left();
+                records = back.into_inner();
+                at += written;
+            }
+            records.clear();
+            if self.records.is_empty() {
+                self.records = records;
+            }
+        }
+        Ok(Sent::Wholly)
+    }
+
+    /// Runs a write while listening.
+    async fn alongside<W: Future>(
+        &mut self,
+        write: W,
+        look: &mut impl FnMut(&mut VecDeque<Bytes>) -> bool,
+    ) -> Result<Either<W::Output>, Broken> {
+        let mut write = std::pin::pin!(write);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = write.as_mut().poll(cx) {
+                return Poll::Ready(Ok(Either::Done(done)));
+            }
+            loop {
+                match std::task::ready!(self.poll_hear(SMALL_BYTES, cx))? {
+                    Heard::Something if !look(&mut self.heard) => {}
+                    heard => return Poll::Ready(Ok(Either::Heard(heard))),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Says goodbye as TLS wants it, as far as that needs no waiting. A connection without TLS just ends.
+    pub(super) fn close(mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        let mut out = mem::take(&mut self.records);
+        tls.close_notify(&mut out);
+        let socket = self.socket.clone();
+        // Nobody waits for it: the first look hands it to the kernel, which has room for a few bytes.
+        let mut goodbye = Box::pin(async move {
+            let mut socket = &socket;
+            socket.write(out).await
+        });
+        let _sent = goodbye.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("tls", &self.tls.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// How far a request got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Wholly,
+    /// The other side spoke first.
+    Partly(Heard),
+}
+
+enum Either<T> {
+    Done(T),
+    Heard(Heard),
+}
+
+async fn write(socket: TcpStream, out: Outgoing) -> BufResult<usize, Outgoing> {
+    let mut socket = &socket;
+    socket.write_vectored(out).await
+}
+
+/// A request on its way: the head and the payload's own memory, `at` bytes of which have left.
+struct Outgoing {
+    head: Vec<u8>,
+    payload: Payload,
+    at: usize,
+}
+
+impl Outgoing {
+    /// The pieces that have not left, `bytes_max` at most.
+    fn pieces(&self, bytes_max: usize) -> impl Iterator<Item = &[u8]> {
+        let all = std::iter::once(&self.head[..]).chain(self.payload.chunks().iter().map(|chunk| &chunk[..]));
+        let (mut skip, mut room) = (self.at, bytes_max);
+        all.filter_map(move |piece| {
+            let skipped = skip.min(piece.len());
+            skip -= skipped;
+            let piece = &piece[skipped..];
+            let piece = &piece[..piece.len().min(room)];
+            room -= piece.len();
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+}
+
+impl IoVectoredBuf for Outgoing {
+    fn iter_slice(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces(usize::MAX).take(PIECES_MAX)
+    }
+}

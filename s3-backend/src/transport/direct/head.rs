@@ -1,0 +1,215 @@
+//! The head of an answer: from bytes to [`ResponseHead`], and what it says about the bytes behind it.
+
+use std::mem::MaybeUninit;
+
+use httparse::{ParserConfig, Status};
+
+use crate::protocol::headers::Headers;
+use crate::protocol::request::ResponseHead;
+
+/// The most header fields of an answer. S3's have about ten; user metadata, whose 2 KiB are split into as many
+/// fields as the writer liked, may make a hundred of them.
+const FIELDS_MAX: usize = 256;
+
+/// The longest head of an answer, in bytes: twice what common servers accept as the head of a request.
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The most interim answers (100 Continue, 103 Early Hints) before the real one.
+pub(super) const INTERIM_MAX: u32 = 16;
+
+/// A head, read.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) head: ResponseHead,
+    /// Its length, in bytes: behind it the body begins.
+    pub(super) bytes: usize,
+    pub(super) framing: Framing,
+    /// Whether the connection may be used again once the body was read.
+    pub(super) reusable: bool,
+}
+
+/// Where the body of an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// After so many bytes.
+    Length(u64),
+    /// With the last chunk.
+    Chunked,
+    /// With the connection.
+    Close,
+}
+
+/// An answer that is not HTTP/1.1, or one whose end nobody can be sure of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotHttp(pub(super) &'static str);
+
+/// Where the head in `bytes` ends, if it does. `seen` bytes of it were looked through in vain before.
+pub(super) fn is_whole(bytes: &[u8], seen: usize) -> bool {
+    // The mark has four bytes at most, the last one of them new.
+    let fresh = &bytes[seen.saturating_sub(3).min(bytes.len())..];
+    fresh.windows(2).any(|pair| pair == b"\n\n") || fresh.windows(3).any(|three| three == b"\n\r\n")
+}
+
+/// Reads the head at the front of `bytes`; `None` when it is not all there yet. `to_head`: whether it answers HEAD,
+/// whose answers have no body whatever they say.
+pub(super) fn parse(bytes: &[u8], to_head: bool) -> Result<Option<Parsed>, NotHttp> {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed =
+        ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut fields);
+    let length = match parsed {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(NotHttp("it has too many header fields")),
+        Err(httparse::Error::Version) => return Err(NotHttp("it is not HTTP/1.1")),
+        Err(_) => return Err(NotHttp("it is not HTTP")),
+    };
+    let (Some(version), Some(status)) = (response.version, response.code) else {
+        return Err(NotHttp("it is not HTTP"));
+    };
+    let mut headers = Headers::with_capacity(response.headers.len(), length);
+    for field in response.headers.iter() {
+        headers.push(field.name.as_bytes(), field.value);
+    }
+    let framing = framing(&headers, status, to_head)?;
+    let reusable = framing != Framing::Close && keeps_alive(&headers, version);
+    Ok(Some(Parsed { head: ResponseHead { status, headers }, bytes: length, framing, reusable }))
+}
+
+/// See [RFC 9112, section 6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3). What could be understood in two
+/// ways is refused: somebody in between may have understood it in the other.
+fn framing(headers: &Headers, status: u16, to_head: bool) -> Result<Framing, NotHttp> {
+    let mut length: Option<u64> = None;
+    for value in headers.all("content-length") {
+        let stated = decimal(value).ok_or(NotHttp("its Content-Length is no length"))?;
+        if length.is_some_and(|length| length != stated) {
+            return Err(NotHttp("it states two lengths"));
+        }
+        length = Some(stated);
+    }
+    let coding = headers.get("transfer-encoding");
+    if coding.is_some() && length.is_some() {
+        return Err(NotHttp("it states a length and a transfer coding"));
+    }
+    if to_head || matches!(status, 100..=199 | 204 | 304) {
+        return Ok(Framing::Length(0));
+    }
+    match (coding, length) {
+        (Some(coding), _) if coding.eq_ignore_ascii_case(b"chunked") => {
+            if headers.all("transfer-encoding").nth(1).is_some() {
+                return Err(NotHttp("it states two transfer codings"));
+            }
+            Ok(Framing::Chunked)
+        }
+        (Some(_), _) => Err(NotHttp("its transfer coding is unknown")),
+        (None, Some(length)) => Ok(Framing::Length(length)),
+        (None, None) => Ok(Framing::Close),
+    }
+}
+
+/// Digits and nothing else.
+fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// See [RFC 9112, section 9.3](https://www.rfc-editor.org/rfc/rfc9112#section-9.3).
+fn keeps_alive(headers: &Headers, minor_version: u8) -> bool {
+    let says = |wanted: &str| {
+        headers.all("connection").any(|value| {
+            value
+                .split(|&byte| byte == b',')
+                .any(|word| word.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+        })
+    };
+    if minor_version >= 1 { !says("close") } else { says("keep-alive") && !says("close") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Parsed {
+        parse(text.as_bytes(), false).expect("HTTP").expect("whole")
+    }
+
+    fn refused(text: &str) -> NotHttp {
+        parse(text.as_bytes(), false).expect_err(text)
+    }
+
+    #[test]
+    fn a_head_says_where_its_body_ends() {
+        let head = parsed("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"a\"\r\n\r\nhello");
+        assert_eq!((head.framing, head.reusable, head.head.status), (Framing::Length(5), true, 200));
+        assert_eq!(head.head.headers.text("etag"), Some("\"a\""));
+        assert_eq!(head.bytes, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"a\"\r\n\r\n".len());
+        assert_eq!(parsed("HTTP/1.1 200 \r\nTransfer-Encoding: Chunked\r\n\r\n").framing, Framing::Chunked);
+        let close = parsed("HTTP/1.1 200 OK\r\n\r\n");
+        assert_eq!((close.framing, close.reusable), (Framing::Close, false));
+        for status in [100, 103, 204, 304] {
+            let text = format!("HTTP/1.1 {status} x\r\nContent-Length: 5\r\n\r\n");
+            assert_eq!(parsed(&text).framing, Framing::Length(0), "{status}");
+        }
+        let to_head =
+            parse(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true).expect("HTTP").expect("whole");
+        assert_eq!(to_head.framing, Framing::Length(0));
+    }
+
+    #[test]
+    fn what_could_be_understood_in_two_ways_is_refused() {
+        for fields in [
+            "Content-Length: 5\r\nContent-Length: 6",
+            "Content-Length: 5, 5",
+            "Content-Length: +5",
+            "Content-Length: ",
+            "Content-Length: 99999999999999999999",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        ] {
+            refused(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"));
+        }
+        assert_eq!(
+            parsed("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n").framing,
+            Framing::Length(5)
+        );
+        refused("HTTP/2.0 200 OK\r\n\r\n");
+        refused("SSH-2.0-OpenSSH_9.2p1\r\n\r\n");
+        let many = "a: b\r\n".repeat(FIELDS_MAX + 1);
+        assert_eq!(refused(&format!("HTTP/1.1 200 OK\r\n{many}\r\n")).0, "it has too many header fields");
+    }
+
+    #[test]
+    fn a_connection_is_used_again_only_where_both_sides_mean_it() {
+        let cases = [
+            ("HTTP/1.1", "Content-Length: 0", true),
+            ("HTTP/1.1", "Content-Length: 0\r\nConnection: Close", false),
+            ("HTTP/1.1", "Content-Length: 0\r\nConnection: x, close", false),
+            ("HTTP/1.0", "Content-Length: 0", false),
+            ("HTTP/1.0", "Content-Length: 0\r\nConnection: keep-alive", true),
+        ];
+        for (version, fields, reusable) in cases {
+            assert_eq!(
+                parsed(&format!("{version} 200 OK\r\n{fields}\r\n\r\n")).reusable,
+                reusable,
+                "{fields}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_a_cut_head_is_never_whole(bytes: Vec<u8>, cut in 0usize..60) {
+            let _any = parse(&bytes, false);
+            let text = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\n";
+            let cut = cut.min(text.len() - 1);
+            prop_assert!(!is_whole(&text[..cut], 0));
+            prop_assert!(is_whole(text, cut));
+            prop_assert!(parse(&text[..cut], false).is_ok_and(|head| head.is_none()));
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! [`DirectTransport`]: HTTP/1.1 straight on compio's sockets.
+//!
+//! A request's head and the payload's own memory leave in one vectored write; an answer is read into large buffers
+//! that are used again, and handed out as slices of them. How far a request got is known to the byte, because every
+//! write says how much of it the kernel has taken.
+//!
+//! What is not here, because S3 needs none of it: HTTP/2, redirects, decompression, cookies, trailers.
+
+mod answer;
+mod body;
+mod buffers;
+mod connect;
+mod connection;
+mod framing;
+mod head;
+pub(crate) mod one_shot;
+mod permits;
+mod pool;
+mod tls_machine;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use credentials::Host;
+use futures_util::future::LocalBoxFuture;
+use url::Url;
+
+use self::answer::Answer;
+use self::body::IncomingBody;
+use self::buffers::{Buffers, SMALL_BYTES};
+use self::connect::{Connector, NotConnected, Proxy};
+use self::connection::{Broken, Heard, Sent};
+use self::framing::Decoder;
+use self::head::{Framing, NotHttp, Parsed};
+use self::pool::{CONNECTIONS_MAX, Lease, Pool};
+use super::{Cause, Chunks, Reach, Response, SendFailure, StageLimits, Transport};
+use crate::clock;
+use crate::deadline::{Deadlines, Elapsed, Watch};
+use crate::protocol::address::Origin;
+use crate::protocol::request::{Method, SignedRequest};
+
+/// A body of at most so many bytes is copied to memory of its own size, and its connection is free at once. Somebody
+/// who keeps a small object would otherwise keep a large buffer.
+const SMALL_BODY_BYTES_MAX: u64 = SMALL_BYTES as u64;
+
+/// HTTP/1.1 over connections of this shard.
+pub(crate) struct DirectTransport {
+    connector: Connector,
+    pool: Rc<Pool>,
+    deadlines: Deadlines,
+    origin: Origin,
+    /// The header fields that are the same for every request.
+    constant: String,
+}
+
+/// What a request is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Sending,
+    Waiting,
+}
+
+/// How far one attempt is, for whoever must say so when it is given up.
+struct Progress<'a> {
+    watch: &'a Watch,
+    limits: &'a StageLimits,
+    /// No stage ends later.
+    ends: Instant,
+    stage: Cell<Stage>,
+    /// How long the stage may take.
+    takes: Cell<Duration>,
+    reach: Cell<Reach>,
+}
+
+impl DirectTransport {
+    /// A transport to `origin`. `host` resolves names, if it can.
+    ///
+    /// # Errors
+    ///
+    /// When the proxy is not an http one.
+    pub(crate) fn new(
+        origin: Origin,
+        tls: Arc<rustls::ClientConfig>,
+        proxy: Option<&Url>,
+        user_agent: &str,
+        host: Host,
+        deadlines: Deadlines,
+    ) -> Result<DirectTransport, &'static str> {
+        let proxy = match proxy {
+            None => None,
+            Some(url) => Some(Proxy::of(url).ok_or("only http proxies are spoken to")?),
+        };
+        // Bytes are to come as they are stored.
+        let constant = format!(
+            "host: {}\r\nuser-agent: {user_agent}\r\naccept-encoding: identity\r\n",
+            origin.authority
+        );
+        let connector = Connector::new(origin.clone(), proxy, tls, host, Buffers::default());
+        let pool = Pool::new(CONNECTIONS_MAX);
+        Ok(DirectTransport { connector, pool, deadlines, origin, constant })
+    }
+
+    async fn exchange(
+        &self,
+        request: &SignedRequest<'_>,
+        limits: &StageLimits,
+    ) -> Result<Response, SendFailure> {
+        let started = clock::now();
+        let watch = self.deadlines.watch();
+        let progress = Progress::new(&watch, limits, started);
+        match watch.run(self.attempt(request, &progress, started)).await {
+            Ok(result) => result,
+            Err(Elapsed) => Err(progress.too_late()),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        request: &SignedRequest<'_>,
+        progress: &Progress<'_>,
+        started: Instant,
+    ) -> Result<Response, SendFailure> {
+        let mut now = started;
+        loop {
+            let permit = self.pool.permit().await;
+            let idle = self.pool.take(now);
+            let was_idle = idle.is_some();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => {
+                    let connection = Box::pin(self.connector.connect()).await.map_err(not_connected)?;
+                    now = clock::now();
+                    connection
+                }
+            };
+            match self.over(Lease { connection, permit }, request, progress, now).await {
+                // It was closed while it lay idle. Every one that was is gone after this, so there is an end to it.
+                Err(failure) if was_idle && failure.reach == Reach::NotSent => {
+                    now = clock::now();
+                    progress.enter(Stage::Connecting, now);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Sends the request over this connection and waits for the head of its answer.
+    async fn over(
+        &self,
+        mut lease: Lease,
+        request: &SignedRequest<'_>,
+        progress: &Progress<'_>,
+        now: Instant,
+    ) -> Result<Response, SendFailure> {
+        progress.enter(Stage::Sending, now);
+        let connection = &mut lease.connection;
+        let to_head = request.request.method == Method::Head;
+        let mut answer = Answer::new(to_head);
+        let sending = connection.send(
+            self.head_of(request),
+            &request.request.payload,
+            || progress.reach.set(Reach::PartlySent),
+            |heard| answer.look(heard),
+        );
+        let mut ended = match sending.await {
+            Ok(Sent::Wholly) => {
+                progress.reach.set(Reach::Sent);
+                false
+            }
+            Ok(Sent::Partly(heard)) => heard == Heard::End,
+            Err(broken) => {
+                // It may have said why before it broke, and that may be here already.
+                match connection.hear(SMALL_BYTES).await {
+                    Ok(Heard::Something) => true,
+                    Ok(Heard::End) | Err(_) => return Err(progress.broken(&broken)),
+                }
+            }
+        };
+        progress.enter(Stage::Waiting, clock::now());
+        let parsed = loop {
+            answer.look(connection.heard());
+            match answer.take() {
+                Some(Ok(parsed)) => break parsed,
+                Some(Err(not_http)) => return Err(progress.not_http(not_http)),
+                None if ended => return Err(progress.no_answer()),
+                None => {
+                    let heard =
+                        connection.hear(SMALL_BYTES).await.map_err(|broken| progress.broken(&broken))?;
+                    ended = heard == Heard::End;
+                }
+            }
+        };
+        let wholly = progress.reach.get() == Reach::Sent;
+        if !wholly && (200..300).contains(&parsed.head.status) {
+            // It cannot be about bytes that have not left: it is a lie, or the late answer to another request.
+            return Err(progress.not_http(NotHttp("success was answered before the request had been sent")));
+        }
+        Ok(self.answered(lease, parsed, wholly && !ended, progress.limits.body))
+    }
+
+    /// The answer with this head, whose body is on the connection.
+    fn answered(&self, mut lease: Lease, parsed: Parsed, reusable: bool, silence_max: Duration) -> Response {
+        let reusable = reusable && parsed.reusable;
+        let head = parsed.head;
+        if let Framing::Length(length) = parsed.framing
+            && length <= SMALL_BODY_BYTES_MAX
+            && let Some(whole) = small_body(lease.connection.heard(), length)
+        {
+            // Whatever follows was not asked for.
+            if reusable && lease.connection.heard().is_empty() {
+                self.pool.give_back(lease);
+            } else {
+                lease.connection.close();
+            }
+            return Response { head, body: Chunks::whole(whole) };
+        }
+        let body = IncomingBody::new(
+            lease,
+            Decoder::new(parsed.framing),
+            reusable,
+            Rc::clone(&self.pool),
+            self.deadlines.watch(),
+            silence_max,
+        );
+        Response { head, body: Chunks::stream(body) }
+    }
+
+    /// The head of a request, as it is sent.
+    fn head_of(&self, request: &SignedRequest<'_>) -> Vec<u8> {
+        // A method, a version, a length, and signs between the rest.
+        const FIXED_BYTES: usize = 64;
+        let proxy = self.connector.hands_on();
+        let fields: usize = request.headers().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let mut head = Vec::with_capacity(FIXED_BYTES + request.target.len() + self.constant.len() + fields);
+        let mut lines = 4;
+        head.extend_from_slice(request.request.method.to_str().as_bytes());
+        head.push(b' ');
+        if proxy.is_some() {
+            head.extend_from_slice(self.origin.url().as_bytes());
+        }
+        head.extend_from_slice(request.target.as_bytes());
+        head.extend_from_slice(b" HTTP/1.1\r\n");
+        head.extend_from_slice(self.constant.as_bytes());
+        let mut field = |name: &str, value: &str| {
+            for part in [name, ": ", value, "\r\n"] {
+                head.extend_from_slice(part.as_bytes());
+            }
+            lines += 1;
+        };
+        for (name, value) in request.headers() {
+            field(name, value);
+        }
+        if let Some(authorization) = proxy.and_then(Proxy::authorization) {
+            field("proxy-authorization", authorization);
+        }
+        if request.states_length() {
+            write!(head, "content-length: {}\r\n", request.request.payload.len())
+                .expect("a Vec takes everything");
+            lines += 1;
+        }
+        head.extend_from_slice(b"\r\n");
+        let line_ends = head.iter().filter(|&&byte| byte == b'\n').count();
+        assert!(line_ends == lines + 1, "what goes into a header was checked where it was parsed");
+        head
+    }
+}
+
+impl Transport for DirectTransport {
+    fn send<'a>(
+        &'a self,
+        request: &'a SignedRequest<'a>,
+        limits: &'a StageLimits,
+    ) -> LocalBoxFuture<'a, Result<Response, SendFailure>> {
+        Box::pin(self.exchange(request, limits))
+    }
+}
+
+impl fmt::Debug for DirectTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectTransport").field("origin", &self.origin.url()).finish_non_exhaustive()
+    }
+}
+
+/// A body of `length` bytes that has come whole, in memory of its own.
+fn small_body(heard: &mut VecDeque<Bytes>, length: u64) -> Option<Bytes> {
+    let length = usize::try_from(length).ok()?;
+    if length == 0 {
+        return Some(Bytes::new());
+    }
+    let first = heard.front_mut()?;
+    if first.len() < length {
+        return None;
+    }
+    let body = Bytes::copy_from_slice(&first[..length]);
+    first.advance(length);
+    if first.is_empty() {
+        heard.pop_front();
+    }
+    Some(body)
+}
+
+impl<'a> Progress<'a> {
+    fn new(watch: &'a Watch, limits: &'a StageLimits, started: Instant) -> Progress<'a> {
+        let progress = Progress {
+            watch,
+            limits,
+            ends: started + limits.total,
+            stage: Cell::new(Stage::Connecting),
+            takes: Cell::new(Duration::ZERO),
+            reach: Cell::new(Reach::NotSent),
+        };
+        progress.enter(Stage::Connecting, started);
+        progress
+    }
+
+    fn enter(&self, stage: Stage, now: Instant) {
+        let takes = match stage {
+            Stage::Connecting => self.limits.connect,
+            Stage::Sending => self.limits.send,
+            Stage::Waiting => self.limits.head,
+        };
+        let ends = self.ends.min(now + takes);
+        self.stage.set(stage);
+        self.takes.set(ends.saturating_duration_since(now));
+        self.watch.until(ends);
+    }
+
+    fn too_late(&self) -> SendFailure {
+        let what = match self.stage.get() {
+            Stage::Connecting => "connecting",
+            Stage::Sending => "sending",
+            Stage::Waiting => "waiting for an answer",
+        };
+        let message = format!("{what} took longer than {:?}", self.takes.get());
+        SendFailure { reach: self.reach.get(), cause: Cause::Timeout, message }
+    }
+
+    fn broken(&self, broken: &Broken) -> SendFailure {
+        SendFailure { reach: self.reach.get(), cause: broken.cause(), message: broken.to_string() }
+    }
+
+    fn not_http(&self, not_http: NotHttp) -> SendFailure {
+        let message = format!("the answer makes no sense: {}", not_http.0);
+        SendFailure { reach: self.reach.get(), cause: Cause::Malformed, message }
+    }
+
+    fn no_answer(&self) -> SendFailure {
+        let message = "the connection ended before an answer".to_owned();
+        SendFailure { reach: self.reach.get(), cause: Cause::Connection, message }
+    }
+}
+
+fn not_connected(not: NotConnected) -> SendFailure {
+    SendFailure { reach: Reach::NotSent, cause: not.cause, message: not.message }
+}
