@@ -18,6 +18,7 @@ use crate::providers::{
     ContainerProvider, EnvironmentProvider, ImdsProvider, Inline, InlineProvider, NamedSources,
     ProfileProvider, WebIdentityProvider,
 };
+use crate::redact::redact_url;
 use crate::region::{self, Region, RegionError};
 
 /// Where keys come from, as a plan: inline configuration, the program's own providers, environment,
@@ -40,6 +41,7 @@ struct Plan {
 pub(crate) struct Settings {
     pub(crate) region: Option<String>,
     pub(crate) profile_name: Option<String>,
+    pub(crate) sts_endpoint: Option<String>,
     /// Variables may be read.
     pub(crate) environment: bool,
     /// The shared files may be read.
@@ -67,6 +69,7 @@ impl CredentialsChain {
             inline: None,
             profile_name: None,
             region: None,
+            sts_endpoint: None,
             custom: Vec::new(),
             only: None,
             without: BTreeSet::new(),
@@ -139,7 +142,8 @@ impl CredentialsChain {
         region::lookup(&self.0.settings, host).await
     }
 
-    /// The endpoint configured for `service`, from the first of: `AWS_ENDPOINT_URL_S3` (`_STS`),
+    /// The endpoint configured for `service`, from the first of:
+    /// [`sts_endpoint`](CredentialsChainBuilder::sts_endpoint) (STS only), `AWS_ENDPOINT_URL_S3` (`_STS`),
     /// `AWS_ENDPOINT_URL`, `endpoint_url` below the service in the profile's `services`, `endpoint_url`
     /// of the profile; `None` if there is none, or if `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` or the
     /// profile's `ignore_configured_endpoint_urls` is `true`.
@@ -284,6 +288,7 @@ impl fmt::Debug for CredentialsChain {
             .field("sources", &names.map(|link| link.provider.name()).collect::<Vec<_>>())
             .field("profile_name", &self.0.settings.profile_name)
             .field("region", &self.0.settings.region)
+            .field("sts_endpoint", &self.0.settings.sts_endpoint.as_deref().map(redact_url))
             .finish()
     }
 }
@@ -294,6 +299,7 @@ pub struct CredentialsChainBuilder {
     inline: Option<Inline>,
     profile_name: Option<String>,
     region: Option<String>,
+    sts_endpoint: Option<String>,
     custom: Vec<Arc<dyn ProvideCredentials>>,
     only: Option<BTreeSet<SourceName>>,
     without: BTreeSet<SourceName>,
@@ -323,6 +329,14 @@ impl CredentialsChainBuilder {
     #[must_use]
     pub fn region(mut self, region: impl Into<Option<String>>) -> Self {
         self.region = region.into();
+        self
+    }
+
+    /// The URL of STS, before everything else that may say it, and whatever
+    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` says. It must be https, or stay on this machine: tokens go there.
+    #[must_use]
+    pub fn sts_endpoint(mut self, url: impl Into<Option<String>>) -> Self {
+        self.sts_endpoint = url.into();
         self
     }
 
@@ -360,7 +374,16 @@ impl CredentialsChainBuilder {
     fn is_like(&self, other: &CredentialsChainBuilder) -> bool {
         // Field by field, so that one that is added cannot be forgotten here: whoever is taken for alike
         // gets the other's keys.
-        let CredentialsChainBuilder { inline, profile_name, region, custom, only, without, ambient } = self;
+        let CredentialsChainBuilder {
+            inline,
+            profile_name,
+            region,
+            sts_endpoint,
+            custom,
+            only,
+            without,
+            ambient,
+        } = self;
         let inlines_alike = match (inline, &other.inline) {
             (None, None) | (Some(Inline::Anonymous), Some(Inline::Anonymous)) => true,
             (Some(Inline::Profile(one)), Some(Inline::Profile(other))) => one == other,
@@ -372,6 +395,7 @@ impl CredentialsChainBuilder {
         inlines_alike
             && *profile_name == other.profile_name
             && *region == other.region
+            && *sts_endpoint == other.sts_endpoint
             && custom.len() == other.custom.len()
             && custom.iter().zip(&other.custom).all(|(one, other)| Arc::ptr_eq(one, other))
             && *only == other.only
@@ -399,6 +423,7 @@ impl CredentialsChainBuilder {
         let settings = Arc::new(Settings {
             region: self.region,
             profile_name: self.profile_name.clone(),
+            sts_endpoint: self.sts_endpoint,
             environment: self.ambient,
             profiles,
         });
@@ -442,6 +467,7 @@ impl fmt::Debug for CredentialsChainBuilder {
             .field("inline", &self.inline)
             .field("profile_name", &self.profile_name)
             .field("region", &self.region)
+            .field("sts_endpoint", &self.sts_endpoint.as_deref().map(redact_url))
             .field("only", &self.only)
             .field("without", &self.without)
             .field("ambient", &self.ambient)

@@ -384,6 +384,33 @@ fn keys_that_arrive_dead_are_taken_where_there_are_none() {
 }
 
 #[test]
+fn the_report_names_the_service_that_gave_the_keys_but_not_what_was_asked_of_it() {
+    let endpoint = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1/CaNaRy/");
+    let container = (FULL, "http://127.0.0.1:2/CaNaRy?x=CaNaRy");
+    let profile = [(
+        "/h/.aws/config",
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\ncredential_source = EcsContainer\n",
+    )];
+    let instance = || vec![token(), ok("r"), ok(KEYS)];
+    for (variables, files, answers, expected) in [
+        (vec![], &[][..], instance(), "role r of the instance, from http://169.254.169.254"),
+        (vec![endpoint], &[], instance(), "role r of the instance, from http://127.0.0.1:1"),
+        (vec![container], &[], vec![ok(KEYS)], "from http://127.0.0.1:2"),
+    ] {
+        let w = world(&variables, files, &[], answers);
+        let explain = w.chain.explain(&w.host).now_or_never().unwrap();
+        assert_eq!(explain.used().unwrap().via.as_deref(), Some(expected));
+        let text = format!("{explain}\n{explain:?}\n{}", serde_json::to_string(&explain).unwrap());
+        assert!(explain.to_string().contains(&format!(", {expected}\n")), "{explain}");
+        assert!(!text.contains(MARK) && !text.contains("PUBLICPARTOF"), "{text}");
+    }
+    // Where a profile names the container, the role's report names STS; the keys behind it are nobody's business.
+    let w = world(&[container], &profile, &[], vec![ok(KEYS)]);
+    let text = w.chain.explain(&w.host).now_or_never().unwrap().to_string();
+    assert!(text.contains("STS needs a region") && !text.contains(MARK), "{text}");
+}
+
+#[test]
 fn the_endpoint_comes_from_variable_profile_or_mode() {
     let uri = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
     let mode = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE";

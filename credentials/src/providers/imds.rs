@@ -266,7 +266,7 @@ impl Service<'_> {
         let role = role_name(list.body()).ok_or_else(|| self.malformed("role name"))?;
         let document = self.get(&format!("{ROLE_PATH}{role}"), &token, KEYS_BYTES_MAX).await?;
         self.expect_ok(&document, &token)?;
-        self.keys(&document).map(Resolved::Found)
+        self.keys(&document, role).map(Resolved::Found)
     }
 
     /// The token at hand, else a new one.
@@ -389,7 +389,7 @@ impl Service<'_> {
         Failed::Final(malformed(SourceName::Imds, self.origin, field))
     }
 
-    fn keys(&self, answer: &Answer) -> Result<Identity, Failed> {
+    fn keys(&self, answer: &Answer, role: &str) -> Result<Identity, Failed> {
         let unusable = |unusable: Unusable| self.malformed(unusable.0);
         let document = KeyDocument::parse(answer.body()).map_err(unusable)?;
         if document.has_code() && !document.code().is_some_and(|code| code.eq_ignore_ascii_case("Success")) {
@@ -398,7 +398,8 @@ impl Service<'_> {
         // A service in trouble hands out keys past their end. Whether to take them is for the chain to judge, which
         // knows whether there is anything better.
         let parts = document.into_parts().map_err(unusable)?;
-        parts.build(SourceName::Imds).map(Identity::from).map_err(unusable)
+        let via = format!("role {role} of the instance, from {}", self.origin);
+        parts.build(SourceName::Imds, via).map(Identity::from).map_err(unusable)
     }
 
     fn no_success(&self, code: Option<&str>) -> Failed {
