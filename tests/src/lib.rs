@@ -5,6 +5,7 @@
 
 pub mod conformance;
 pub mod moto;
+pub mod oidc;
 pub mod scripted;
 pub mod seaweedfs;
 mod server;
