@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{Either, select};
 
+use crate::assume_role::{self, AssumeRole};
 use crate::credentials::Identity;
 use crate::endpoint::{self, Endpoint, Service};
 use crate::explain::{Explain, RegionReport, SourceReport, Status};
@@ -70,6 +72,7 @@ impl CredentialsChain {
             profile_name: None,
             region: None,
             sts_endpoint: None,
+            assume_role: None,
             custom: Vec::new(),
             only: None,
             without: BTreeSet::new(),
@@ -159,6 +162,15 @@ impl CredentialsChain {
     async fn walk(&self, host: &Host, first: bool) -> (Outcome, Vec<SourceReport>) {
         let began = host.monotonic();
         let mut sources = Vec::new();
+        // Before anybody is asked, the program's own mistake.
+        let role = match self.0.origin.assume_role.as_ref().map(AssumeRole::parse).transpose() {
+            Ok(role) => role,
+            Err(error) => {
+                let (source, detail) = (error.provider(), error.to_string());
+                sources.push(SourceReport { source, status: Status::Failed, detail, hint: None });
+                return (Outcome::Failed(error), sources);
+            }
+        };
         for link in &self.0.links {
             let name = link.provider.name();
             let row = |status, detail: String| SourceReport { source: name, status, detail, hint: None };
@@ -177,17 +189,24 @@ impl CredentialsChain {
                 None => {}
             }
             let left = CHAIN_MAX.saturating_sub(host.monotonic().saturating_sub(began));
-            let answer = match select(link.provider.resolve(host), host.sleep(left)).await {
+            let asked = pin!(async {
+                let resolved = link.provider.resolve(host).await?;
+                let resolved = refuse_expired(resolved, name, host, first)?;
+                let Some(role) = &role else { return Ok(resolved) };
+                let taken_on = assume_role::take_on(role, &self.0.settings, host, name, resolved).await?;
+                refuse_expired(taken_on, name, host, false)
+            });
+            let answer = match select(asked, host.sleep(left)).await {
                 Either::Left((answer, _)) => answer,
                 Either::Right(_) => Err(too_slow(name)),
             };
-            match answer.and_then(|resolved| refuse_expired(resolved, name, host, first)) {
+            match answer {
                 Ok(Resolved::Found(identity)) => {
                     sources.push(row(Status::Used, crate::explain::describe(&identity)));
                     // A profile answers for each of its kinds of keys: those of a role may be stale, those of a
                     // program may not.
                     let stale_ok = identity.credentials().is_some_and(|keys| keys.stale_ok());
-                    let eligible = link.provider.stale_ok() || stale_ok;
+                    let eligible = stale_ok || (role.is_none() && link.provider.stale_ok());
                     return (Outcome::Found(Fetched { identity, eligible }), sources);
                 }
                 Ok(Resolved::Skipped(reason)) => sources.push(row(Status::Skipped, reason.to_string())),
@@ -300,6 +319,7 @@ pub struct CredentialsChainBuilder {
     profile_name: Option<String>,
     region: Option<String>,
     sts_endpoint: Option<String>,
+    assume_role: Option<AssumeRole>,
     custom: Vec<Arc<dyn ProvideCredentials>>,
     only: Option<BTreeSet<SourceName>>,
     without: BTreeSet<SourceName>,
@@ -337,6 +357,16 @@ impl CredentialsChainBuilder {
     #[must_use]
     pub fn sts_endpoint(mut self, url: impl Into<Option<String>>) -> Self {
         self.sts_endpoint = url.into();
+        self
+    }
+
+    /// Takes on this role with the keys that the chain finds, whichever source they come from; the role's keys are what
+    /// the chain gives. Together with [`only`](CredentialsChainBuilder::only), inline keys or a profile, it is the
+    /// program that says with whose keys. A role that cannot be taken on is a failure of that source, so the chain
+    /// ends there.
+    #[must_use]
+    pub fn assume_role(mut self, role: impl Into<Option<AssumeRole>>) -> Self {
+        self.assume_role = role.into();
         self
     }
 
@@ -379,6 +409,7 @@ impl CredentialsChainBuilder {
             profile_name,
             region,
             sts_endpoint,
+            assume_role,
             custom,
             only,
             without,
@@ -392,10 +423,16 @@ impl CredentialsChainBuilder {
             }
             _ => false,
         };
+        let roles_alike = match (assume_role, &other.assume_role) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.is_like(other),
+            _ => false,
+        };
         inlines_alike
             && *profile_name == other.profile_name
             && *region == other.region
             && *sts_endpoint == other.sts_endpoint
+            && roles_alike
             && custom.len() == other.custom.len()
             && custom.iter().zip(&other.custom).all(|(one, other)| Arc::ptr_eq(one, other))
             && *only == other.only
@@ -468,6 +505,7 @@ impl fmt::Debug for CredentialsChainBuilder {
             .field("profile_name", &self.profile_name)
             .field("region", &self.region)
             .field("sts_endpoint", &self.sts_endpoint.as_deref().map(redact_url))
+            .field("assume_role", &self.assume_role)
             .field("only", &self.only)
             .field("without", &self.without)
             .field("ambient", &self.ambient)

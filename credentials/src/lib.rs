@@ -14,6 +14,8 @@
 //! 6. **web-identity**: `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`, exchanged at STS
 //! 7. **imds**: the role of the EC2 instance, by the second version of its metadata service
 //!
+//! With the keys that are found a program may take on a role, [`CredentialsChainBuilder::assume_role`].
+//!
 //! A source that is configured but fails ends the chain with an error; only "not configured" goes on.
 //! So a typing mistake never ends with somebody else's identity. [`CredentialsChain::explain`] tells
 //! what each source said, and the error for "no credentials" is that text.
@@ -39,6 +41,7 @@
 //! # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
 //! ```
 
+mod assume_role;
 mod cache;
 mod chain;
 mod credentials;
@@ -55,6 +58,7 @@ pub mod sigv4;
 mod sts;
 mod token_file;
 
+pub use assume_role::AssumeRole;
 pub use cache::{CacheOptions, CredentialsCache};
 pub use chain::{CredentialsChain, CredentialsChainBuilder, CredentialsError};
 pub use credentials::{

@@ -13,9 +13,9 @@ use bytes::Bytes;
 use credentials::profile::{FileKind, ProfileFile, ProfileSet};
 use credentials::sigv4::{Signer, SigningStyle};
 use credentials::{
-    Clock, Command, Credentials, CredentialsCache, CredentialsChain, CredentialsError, FileContent,
-    FixedClock, Host, HttpError, HttpSend, Identity, Inline, MemoryEnvironment, MemoryFiles, ProcessError,
-    ProcessOutput, Processes, Resolved, Secret, SendOptions, Service, SourceName,
+    AssumeRole, Clock, Command, Credentials, CredentialsCache, CredentialsChain, CredentialsError,
+    FileContent, FixedClock, Host, HttpError, HttpSend, Identity, Inline, MemoryEnvironment, MemoryFiles,
+    ProcessError, ProcessOutput, Processes, Resolved, Secret, SendOptions, Service, SourceName,
 };
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -83,6 +83,10 @@ fn no_public_type_prints_a_secret() {
     log.debug(&Resolved::from(keys()));
     log.debug(&Inline::Keys(keys()));
     log.debug(&CredentialsChain::builder().inline(Inline::Keys(keys())));
+    let role = AssumeRole::new("arn:aws:iam::1:role/r").external_id(Secret::new(marked("external")));
+    log.debug(&CredentialsChain::builder().assume_role(role.clone()));
+    log.debug(&role);
+    log.debug(&CredentialsChain::builder().sts_endpoint(format!("https://u:{MARK}@h/?{MARK}")));
 
     let host = host(&[("AWS_ENDPOINT_URL", format!("http://u:{MARK}@h/?{MARK}"))], &[]);
     log.debug(&host);

@@ -360,6 +360,29 @@ fn a_refused_token_is_replaced_and_trouble_passes() {
 }
 
 #[test]
+fn patience_is_configurable_within_bounds() {
+    let (timeout, attempts) = ("AWS_METADATA_SERVICE_TIMEOUT", "AWS_METADATA_SERVICE_NUM_ATTEMPTS");
+    let profile = "[default]\nmetadata_service_timeout = 3\nmetadata_service_num_attempts = 1\n";
+    for (variables, config, seconds, asked) in
+        [(vec![], "", 1, 4), (vec![(timeout, "2"), (attempts, "2")], profile, 2, 2), (vec![], profile, 3, 1)]
+    {
+        let w = world(&variables, &[("/h/.aws/config", config)], &[], vec![status(500); 4]);
+        w.failure();
+        assert_eq!(w.sent().len(), asked);
+        let answers = vec![silent(HttpPhase::Connect)];
+        let w = world(&variables, &[("/h/.aws/config", config)], &[], answers);
+        let error = w.resolve().unwrap_err().to_string();
+        assert!(error.contains(&format!("within {seconds} s; not on EC2?")), "{error}");
+    }
+    for bad in ["0", "-1", "1.5", "11", "soon", "99999999999"] {
+        for name in [timeout, attempts] {
+            let error = world(&[(name, bad)], &[], &[], vec![]).failure();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}
+
+#[test]
 fn silence_after_an_answer_is_a_failure() {
     let w = world(&[], &[], &[], vec![token(), ok("r"), ok(KEYS), refused()]);
     w.resolve().unwrap();

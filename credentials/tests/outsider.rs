@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use credentials::{
-    Clock, CredentialsCache, CredentialsChain, CredentialsError, Dns, Environment, FileContent, Files, Host,
-    HttpError, HttpErrorKind, HttpSend, SendOptions,
+    AssumeRole, Clock, CredentialsCache, CredentialsChain, CredentialsError, Dns, Environment, FileContent,
+    Files, Host, HttpError, HttpErrorKind, HttpSend, Inline, Secret, SendOptions,
 };
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -390,6 +390,53 @@ fn a_profile_named_by_the_program_beats_the_environment_and_may_build_on_it() {
     );
     // One that the environment names does not beat the environment's own keys.
     assert_eq!(run(&[&machine[..], &[("AWS_PROFILE", "p")]].concat()).answer.as_deref(), Ok("FROM-ENV"));
+}
+
+/// Whoever the chain finds takes on the role; whoever cannot ends the chain.
+#[test]
+fn a_role_of_the_program_is_taken_on_with_the_keys_of_any_source() {
+    let role = AssumeRole::new("arn:aws:iam::123456789012:role/own")
+        .session_name("own")
+        .external_id(Secret::new("x:1"));
+    let chain = CredentialsChain::builder().assume_role(role.duration(Duration::from_secs(900))).build();
+    for (machine, base) in [
+        (&ENV[..], "FROM-ENV/20270115/eu-west-1/sts/"),
+        (&[PROFILE], "FROM-PROFILE/"),
+        (&[CONTAINER], "FROM-CONTAINER/"),
+        (&WEB, "ROLE-web/"),
+        (&[], "FROM-IMDS/"),
+    ] {
+        let outcome = run_with(&chain, machine);
+        assert_eq!(outcome.answer.as_deref(), Ok("ROLE-own"), "{machine:?}");
+        let last = outcome.requests.last().unwrap();
+        assert!(last.starts_with("POST https://sts.eu-west-1.amazonaws.com/ AWS4-HMAC-SHA256 "), "{last}");
+        assert!(last.contains(&format!("Credential={base}")), "{last}");
+        let fields = "&RoleSessionName=own&ExternalId=x%3A1&DurationSeconds=900";
+        assert!(last.contains("Action=AssumeRole&") && last.contains(fields), "{last}");
+    }
+    // The program's own mistakes, before anybody is asked.
+    let arn = "arn:aws:iam::123456789012:role/own";
+    for (role, key) in [
+        (AssumeRole::new("own"), "role_arn"),
+        (AssumeRole::new(arn).session_name("a b"), "role_session_name"),
+        (AssumeRole::new(arn).duration(Duration::from_secs(60)), "duration_seconds"),
+    ] {
+        let outcome = run_with(&CredentialsChain::builder().assume_role(role).build(), &[]);
+        let error = outcome.answer.unwrap_err();
+        assert!(error.contains("inline is configured but failed") && error.contains(key), "{error}");
+        assert!(outcome.requests.is_empty());
+    }
+    // An STS that is not there, and one who is nobody.
+    let role = || AssumeRole::new(arn);
+    let builder = || CredentialsChain::builder().assume_role(role());
+    let nowhere = builder().sts_endpoint("https://nobody".to_owned()).build();
+    let error = run_with(&nowhere, &[&ENV[..], &[PROFILE]].concat()).answer.unwrap_err();
+    assert!(error.contains("env is configured but failed"), "{error}");
+    let error = run_with(&builder().inline(Inline::Anonymous).build(), &[]).answer.unwrap_err();
+    assert!(error.contains("anonymous"), "{error}");
+    // Without keys there is nothing to take it on with.
+    let disabled = [("AWS_EC2_METADATA_DISABLED", "true")];
+    assert!(run_with(&builder().build(), &disabled).answer.unwrap_err().starts_with("nothing"));
 }
 
 #[test]

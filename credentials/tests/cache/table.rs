@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use credentials::{
-    CacheOptions, Credentials, CredentialsCache, CredentialsChain, FixedRandom, Host, Identity, Inline,
-    ProvideCredentials, ProviderError, Resolved, Retry, Secret, SourceName,
+    AssumeRole, CacheOptions, Credentials, CredentialsCache, CredentialsChain, FixedRandom, Host, Identity,
+    Inline, ProvideCredentials, ProviderError, Resolved, Retry, Secret, SourceName,
 };
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -478,6 +478,7 @@ fn chains_that_are_configured_alike_share_one_cache_and_others_do_not() {
         keys("two"),
         keys("one").region("eu-west-1".to_owned()),
         keys("one").sts_endpoint("https://sts.example".to_owned()),
+        keys("one").assume_role(AssumeRole::new("arn:aws:iam::1:role/r")),
         keys("one").profile_name("p".to_owned()),
         keys("one").without(SourceName::Imds),
         keys("one").only([SourceName::Inline]),
