@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use credentials::{
-    Credentials, CredentialsCache, CredentialsChain, CredentialsError, Host, Inline, MemoryEnvironment,
-    MemoryFiles, ProviderError, ProviderErrorKind, Retry, Secret, SourceName,
+    AssumeRole, Credentials, CredentialsCache, CredentialsChain, CredentialsError, Host, Inline,
+    MemoryEnvironment, MemoryFiles, ProviderError, ProviderErrorKind, Retry, Secret, SourceName,
 };
 use object_storage::{ErrorKind, Key, ObjectStorage, ObjectStorageExt, StorageConfig};
 use s3_backend::S3Storage;
@@ -150,6 +150,25 @@ async fn a_role_assumed_with_keys_writes_reads_and_lists() {
     for hidden in [id, secret, token, SeaweedFs::ACCESS_KEY_ID, SeaweedFs::SECRET_ACCESS_KEY] {
         assert!(!text.contains(hidden), "{text}");
     }
+}
+
+/// Nothing of it comes from the environment or a file.
+#[compio::test]
+async fn a_program_brings_keys_role_and_sts_itself() {
+    let Some(stage) = &*STAGE else { return };
+    let keys = Credentials::builder(SeaweedFs::ACCESS_KEY_ID, Secret::new(SeaweedFs::SECRET_ACCESS_KEY));
+    let chain = CredentialsChain::builder()
+        .inline(Inline::Keys(keys.build(SourceName::Inline).unwrap()))
+        .assume_role(AssumeRole::new(Sts::WRITER).duration(Duration::from_secs(900)))
+        .sts_endpoint(stage.server.endpoint())
+        .region(SeaweedFs::REGION.to_owned())
+        .disable_environment()
+        .build();
+    let host = s3_backend::system_host();
+    let cache = CredentialsCache::new(chain);
+    assert_it_works(&stage.storage(cache.clone(), host.clone()).await, "by-program").await;
+    let identity = cache.cached(&host).unwrap();
+    assert!(identity.credentials().unwrap().via().unwrap().contains(Sts::WRITER));
 }
 
 #[compio::test]
