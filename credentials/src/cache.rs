@@ -209,7 +209,9 @@ impl CredentialsCache {
         match state.identity() {
             None => explain,
             Some(identity) => {
-                explain.with_cached(identity, state.next_refresh(now, &self.options), state.is_refused())
+                let next_refresh = state.next_refresh(now, &self.options);
+                let changed_from = state.changed_from().map(str::to_owned);
+                explain.with_cached(identity, next_refresh, state.is_refused(), changed_from)
             }
         }
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{Either, select};
 
+use crate::assume_role::{self, AssumeRole};
 use crate::credentials::Identity;
 use crate::endpoint::{self, Endpoint, Service};
 use crate::explain::{Explain, RegionReport, SourceReport, Status};
@@ -18,6 +20,7 @@ use crate::providers::{
     ContainerProvider, EnvironmentProvider, ImdsProvider, Inline, InlineProvider, NamedSources,
     ProfileProvider, WebIdentityProvider,
 };
+use crate::redact::redact_url;
 use crate::region::{self, Region, RegionError};
 
 /// Where keys come from, as a plan: inline configuration, the program's own providers, environment,
@@ -40,6 +43,7 @@ struct Plan {
 pub(crate) struct Settings {
     pub(crate) region: Option<String>,
     pub(crate) profile_name: Option<String>,
+    pub(crate) sts_endpoint: Option<String>,
     /// Variables may be read.
     pub(crate) environment: bool,
     /// The shared files may be read.
@@ -67,6 +71,8 @@ impl CredentialsChain {
             inline: None,
             profile_name: None,
             region: None,
+            sts_endpoint: None,
+            assume_role: None,
             custom: Vec::new(),
             only: None,
             without: BTreeSet::new(),
@@ -139,7 +145,8 @@ impl CredentialsChain {
         region::lookup(&self.0.settings, host).await
     }
 
-    /// The endpoint configured for `service`, from the first of: `AWS_ENDPOINT_URL_S3` (`_STS`),
+    /// The endpoint configured for `service`, from the first of:
+    /// [`sts_endpoint`](CredentialsChainBuilder::sts_endpoint) (STS only), `AWS_ENDPOINT_URL_S3` (`_STS`),
     /// `AWS_ENDPOINT_URL`, `endpoint_url` below the service in the profile's `services`, `endpoint_url`
     /// of the profile; `None` if there is none, or if `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` or the
     /// profile's `ignore_configured_endpoint_urls` is `true`.
@@ -155,6 +162,15 @@ impl CredentialsChain {
     async fn walk(&self, host: &Host, first: bool) -> (Outcome, Vec<SourceReport>) {
         let began = host.monotonic();
         let mut sources = Vec::new();
+        // Before anybody is asked, the program's own mistake.
+        let role = match self.0.origin.assume_role.as_ref().map(AssumeRole::parse).transpose() {
+            Ok(role) => role,
+            Err(error) => {
+                let (source, detail) = (error.provider(), error.to_string());
+                sources.push(SourceReport { source, status: Status::Failed, detail, hint: None });
+                return (Outcome::Failed(error), sources);
+            }
+        };
         for link in &self.0.links {
             let name = link.provider.name();
             let row = |status, detail: String| SourceReport { source: name, status, detail, hint: None };
@@ -173,17 +189,24 @@ impl CredentialsChain {
                 None => {}
             }
             let left = CHAIN_MAX.saturating_sub(host.monotonic().saturating_sub(began));
-            let answer = match select(link.provider.resolve(host), host.sleep(left)).await {
+            let asked = pin!(async {
+                let resolved = link.provider.resolve(host).await?;
+                let resolved = refuse_expired(resolved, name, host, first)?;
+                let Some(role) = &role else { return Ok(resolved) };
+                let taken_on = assume_role::take_on(role, &self.0.settings, host, name, resolved).await?;
+                refuse_expired(taken_on, name, host, false)
+            });
+            let answer = match select(asked, host.sleep(left)).await {
                 Either::Left((answer, _)) => answer,
                 Either::Right(_) => Err(too_slow(name)),
             };
-            match answer.and_then(|resolved| refuse_expired(resolved, name, host, first)) {
+            match answer {
                 Ok(Resolved::Found(identity)) => {
                     sources.push(row(Status::Used, crate::explain::describe(&identity)));
                     // A profile answers for each of its kinds of keys: those of a role may be stale, those of a
                     // program may not.
                     let stale_ok = identity.credentials().is_some_and(|keys| keys.stale_ok());
-                    let eligible = link.provider.stale_ok() || stale_ok;
+                    let eligible = stale_ok || (role.is_none() && link.provider.stale_ok());
                     return (Outcome::Found(Fetched { identity, eligible }), sources);
                 }
                 Ok(Resolved::Skipped(reason)) => sources.push(row(Status::Skipped, reason.to_string())),
@@ -284,6 +307,7 @@ impl fmt::Debug for CredentialsChain {
             .field("sources", &names.map(|link| link.provider.name()).collect::<Vec<_>>())
             .field("profile_name", &self.0.settings.profile_name)
             .field("region", &self.0.settings.region)
+            .field("sts_endpoint", &self.0.settings.sts_endpoint.as_deref().map(redact_url))
             .finish()
     }
 }
@@ -294,6 +318,8 @@ pub struct CredentialsChainBuilder {
     inline: Option<Inline>,
     profile_name: Option<String>,
     region: Option<String>,
+    sts_endpoint: Option<String>,
+    assume_role: Option<AssumeRole>,
     custom: Vec<Arc<dyn ProvideCredentials>>,
     only: Option<BTreeSet<SourceName>>,
     without: BTreeSet<SourceName>,
@@ -323,6 +349,24 @@ impl CredentialsChainBuilder {
     #[must_use]
     pub fn region(mut self, region: impl Into<Option<String>>) -> Self {
         self.region = region.into();
+        self
+    }
+
+    /// The URL of STS, before everything else that may say it, and whatever
+    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` says. It must be https, or stay on this machine: tokens go there.
+    #[must_use]
+    pub fn sts_endpoint(mut self, url: impl Into<Option<String>>) -> Self {
+        self.sts_endpoint = url.into();
+        self
+    }
+
+    /// Takes on this role with the keys that the chain finds, whichever source they come from; the role's keys are what
+    /// the chain gives. Together with [`only`](CredentialsChainBuilder::only), inline keys or a profile, it is the
+    /// program that says with whose keys. A role that cannot be taken on is a failure of that source, so the chain
+    /// ends there.
+    #[must_use]
+    pub fn assume_role(mut self, role: impl Into<Option<AssumeRole>>) -> Self {
+        self.assume_role = role.into();
         self
     }
 
@@ -360,7 +404,17 @@ impl CredentialsChainBuilder {
     fn is_like(&self, other: &CredentialsChainBuilder) -> bool {
         // Field by field, so that one that is added cannot be forgotten here: whoever is taken for alike
         // gets the other's keys.
-        let CredentialsChainBuilder { inline, profile_name, region, custom, only, without, ambient } = self;
+        let CredentialsChainBuilder {
+            inline,
+            profile_name,
+            region,
+            sts_endpoint,
+            assume_role,
+            custom,
+            only,
+            without,
+            ambient,
+        } = self;
         let inlines_alike = match (inline, &other.inline) {
             (None, None) | (Some(Inline::Anonymous), Some(Inline::Anonymous)) => true,
             (Some(Inline::Profile(one)), Some(Inline::Profile(other))) => one == other,
@@ -369,9 +423,16 @@ impl CredentialsChainBuilder {
             }
             _ => false,
         };
+        let roles_alike = match (assume_role, &other.assume_role) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.is_like(other),
+            _ => false,
+        };
         inlines_alike
             && *profile_name == other.profile_name
             && *region == other.region
+            && *sts_endpoint == other.sts_endpoint
+            && roles_alike
             && custom.len() == other.custom.len()
             && custom.iter().zip(&other.custom).all(|(one, other)| Arc::ptr_eq(one, other))
             && *only == other.only
@@ -399,6 +460,7 @@ impl CredentialsChainBuilder {
         let settings = Arc::new(Settings {
             region: self.region,
             profile_name: self.profile_name.clone(),
+            sts_endpoint: self.sts_endpoint,
             environment: self.ambient,
             profiles,
         });
@@ -442,6 +504,8 @@ impl fmt::Debug for CredentialsChainBuilder {
             .field("inline", &self.inline)
             .field("profile_name", &self.profile_name)
             .field("region", &self.region)
+            .field("sts_endpoint", &self.sts_endpoint.as_deref().map(redact_url))
+            .field("assume_role", &self.assume_role)
             .field("only", &self.only)
             .field("without", &self.without)
             .field("ambient", &self.ambient)

@@ -70,6 +70,9 @@ pub(crate) async fn lookup(
     host: &Host,
     service: Service,
 ) -> Result<Option<Endpoint>, ProviderError> {
+    if let (Service::Sts, Some(url)) = (service, &settings.sts_endpoint) {
+        return Ok(Some(Endpoint { url: url.clone(), origin: RegionOrigin::Inline }));
+    }
     let is_true = |text: &str| text.trim().eq_ignore_ascii_case("true");
     if settings.environment {
         let var = |name| variable(host, SourceName::Environment, name);

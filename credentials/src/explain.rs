@@ -54,6 +54,8 @@ pub struct CachedReport {
     pub next_refresh: Option<String>,
     /// A service refused them.
     pub refused: bool,
+    /// Source, account and role of the keys before, if a refresh brought another identity in place of theirs.
+    pub changed_from: Option<String>,
 }
 
 /// What one source answered.
@@ -159,6 +161,7 @@ impl Explain {
         identity: &Identity,
         next_refresh: Option<SystemTime>,
         refused: bool,
+        changed_from: Option<String>,
     ) -> Explain {
         let keys = identity.credentials();
         self.cached = Some(CachedReport {
@@ -167,6 +170,7 @@ impl Explain {
             expires_at: keys.and_then(|keys| keys.expires_at()).map(timestamp),
             next_refresh: next_refresh.map(timestamp),
             refused,
+            changed_from,
         });
         self
     }
@@ -233,6 +237,9 @@ impl fmt::Display for Explain {
         }
         if let Some(cached) = &self.cached {
             write!(f, "\ncached: {}", cached.describe())?;
+            if let Some(before) = &cached.changed_from {
+                write!(f, "\nwarning: a refresh changed the identity; before: {}", one_line(before))?;
+            }
         }
         match &self.region {
             RegionReport { name: Some(name), origin: Some(origin), .. } => {
@@ -287,6 +294,19 @@ pub(crate) fn describe(identity: &Identity) -> String {
     match keys.expires_at() {
         Some(at) => text += &format!(", expires {}", timestamp(at)),
         None => text += ", does not expire",
+    }
+    if let Some(via) = keys.via() {
+        text += &format!(", {via}");
+    }
+    text
+}
+
+/// As whom the keys act, as far as their source tells.
+pub(crate) fn owner(identity: &Identity) -> String {
+    let Some(keys) = identity.credentials() else { return "anonymous".to_owned() };
+    let mut text = keys.source().to_string();
+    if let Some(account_id) = keys.account_id() {
+        text += &format!(", account {account_id}");
     }
     if let Some(via) = keys.via() {
         text += &format!(", {via}");

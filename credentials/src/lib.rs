@@ -14,9 +14,32 @@
 //! 6. **web-identity**: `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`, exchanged at STS
 //! 7. **imds**: the role of the EC2 instance, by the second version of its metadata service
 //!
+//! With the keys that are found a program may take on a role, [`CredentialsChainBuilder::assume_role`].
+//!
 //! A source that is configured but fails ends the chain with an error; only "not configured" goes on.
 //! So a typing mistake never ends with somebody else's identity. [`CredentialsChain::explain`] tells
 //! what each source said, and the error for "no credentials" is that text.
+//!
+//! Keys that expire are refreshed ahead of time, once per process for all shards, and served stale while their source is
+//! out: [`CredentialsCache`]. SSO profiles are an error that names the way around:
+//! `credential_process = aws configure export-credentials --profile NAME --format process`.
+//!
+//! # Where it is stricter than an SDK
+//!
+//! The SDKs differ among each other; where one of them guesses, this chain says what is wrong:
+//!
+//! - Half a pair of keys in the environment, a profile that is named and absent, and
+//!   `AWS_WEB_IDENTITY_TOKEN_FILE` without `AWS_ROLE_ARN` are errors, not passed over.
+//! - `mfa_serial`, `login_session` and the SSO keys of a profile are errors, not ignored.
+//! - An instance metadata service that was named (`AWS_EC2_METADATA_SERVICE_ENDPOINT`) must be there. Without that,
+//!   nobody at the well-known address means that this is no EC2 instance. The first version of the service is never
+//!   asked, so `ec2_metadata_v1_disabled` has nothing to switch off.
+//! - Web identity tokens travel in a body, never in a URL, and STS is asked over https unless it is on this machine.
+//! - `credential_process` is run without a shell, and not if everybody can write to the file that names it.
+//! - Variables that only one SDK knows (`AWS_SECRET_KEY`, `AWS_ACCESS_KEY`) are not read; explain mentions them.
+//!
+//! Nothing is logged. What happened is asked for: [`CredentialsCache::explain`] tells what is used and cached, and
+//! warns when a refresh changed the identity.
 //!
 //! ```
 //! use credentials::{CredentialsCache, CredentialsChain, Host, MemoryEnvironment};
@@ -39,6 +62,7 @@
 //! # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
 //! ```
 
+mod assume_role;
 mod cache;
 mod chain;
 mod credentials;
@@ -55,6 +79,7 @@ pub mod sigv4;
 mod sts;
 mod token_file;
 
+pub use assume_role::AssumeRole;
 pub use cache::{CacheOptions, CredentialsCache};
 pub use chain::{CredentialsChain, CredentialsChainBuilder, CredentialsError};
 pub use credentials::{

@@ -3,17 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a surprise is a failed test")]
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt::{Debug, Write};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use credentials::profile::{FileKind, ProfileFile, ProfileSet};
 use credentials::sigv4::{CanonicalRequest, Signer, SigningStyle};
 use credentials::{
-    Command, Credentials, CredentialsCache, CredentialsChain, CredentialsError, FileContent, FixedClock,
-    Host, HttpError, HttpSend, Identity, Inline, MemoryEnvironment, MemoryFiles, ProcessError, ProcessOutput,
-    Processes, Resolved, Secret, SendOptions, Service, SourceName,
+    AssumeRole, Clock, Command, Credentials, CredentialsCache, CredentialsChain, CredentialsError,
+    FileContent, FixedClock, Host, HttpError, HttpSend, Identity, Inline, MemoryEnvironment, MemoryFiles,
+    ProcessError, ProcessOutput, Processes, Resolved, Secret, SendOptions, Service, SourceName,
 };
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -81,6 +83,10 @@ fn no_public_type_prints_a_secret() {
     log.debug(&Resolved::from(keys()));
     log.debug(&Inline::Keys(keys()));
     log.debug(&CredentialsChain::builder().inline(Inline::Keys(keys())));
+    let role = AssumeRole::new("arn:aws:iam::1:role/r").external_id(Secret::new(marked("external")));
+    log.debug(&CredentialsChain::builder().assume_role(role.clone()));
+    log.debug(&role);
+    log.debug(&CredentialsChain::builder().sts_endpoint(format!("https://u:{MARK}@h/?{MARK}")));
 
     let host = host(&[("AWS_ENDPOINT_URL", format!("http://u:{MARK}@h/?{MARK}"))], &[]);
     log.debug(&host);
@@ -339,6 +345,152 @@ fn no_service_and_no_program_gets_a_secret_printed() {
     log.debug(&CanonicalRequest { method: "GET", path: "/", query: &secret, headers, payload_hash: "" });
     log.debug(&Command::new(vec!["p".to_owned(), secret], Duration::ZERO, 1, 1));
     log.assert_clean();
+}
+
+/// A container's agent or an instance's metadata that answers one step as told and the others as it should, and
+/// quotes in that one whatever secret it was sent.
+#[derive(Clone)]
+struct Metadata {
+    /// Which request is answered oddly, counted from 0; later ones are too.
+    odd_from: usize,
+    status: u16,
+    body: String,
+    asked: Rc<Cell<usize>>,
+}
+
+impl HttpSend for Metadata {
+    fn send<'a>(
+        &'a self,
+        request: Request<Bytes>,
+        _: &'a SendOptions,
+    ) -> LocalBoxFuture<'a, Result<Response<Bytes>, HttpError>> {
+        assert!(!format!("{:?}", request.headers()).contains(MARK), "secret headers are marked as such");
+        let asked = self.asked.get();
+        self.asked.set(asked + 1);
+        let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let sent = header("authorization").or(header("x-aws-ec2-metadata-token")).unwrap_or_default();
+        let path = request.uri().path();
+        let mut answer = Response::builder().status(200);
+        let body = if asked >= self.odd_from {
+            answer = answer.status(self.status);
+            self.body.replace("{sent}", &sent)
+        } else if request.method() == "PUT" {
+            marked("metadata-token")
+        } else if path.ends_with("/security-credentials/") {
+            "role".to_owned()
+        } else {
+            document("2030-01-01T00:00:00Z")
+        };
+        if request.method() == "PUT" {
+            answer = answer.header("x-aws-ec2-metadata-token-ttl-seconds", "21600");
+        }
+        Box::pin(async { Ok(answer.body(Bytes::from(body)).unwrap()) })
+    }
+}
+
+/// Time passes only by waiting, and then at once.
+struct Impatient(FixedClock);
+
+impl Clock for Impatient {
+    fn now(&self) -> SystemTime {
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn sleep(&self, duration: Duration) -> Option<LocalBoxFuture<'_, ()>> {
+        Some(Box::pin(async move { self.0.advance(duration) }))
+    }
+}
+
+/// The keys as containers and instances hand them out.
+fn document(expiration: &str) -> String {
+    let secret = marked("secret");
+    format!(
+        "{{\"Code\":\"Success\",\"AccessKeyId\":\"{ID}\",\"SecretAccessKey\":\"{secret}\",\
+         \"Token\":\"{}\",\"Expiration\":\"{expiration}\"}}",
+        marked("token")
+    )
+}
+
+#[test]
+fn no_metadata_service_gets_a_secret_printed() {
+    let full = |uri: &str| ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.to_owned());
+    let uri = || full(&format!("http://127.0.0.1:1/{MARK}?{MARK}={MARK}"));
+    let token_file = |path: &str| ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path.to_owned());
+    let token = |token: String| ("AWS_CONTAINER_AUTHORIZATION_TOKEN", token);
+    let environments = [
+        // The instance.
+        vec![],
+        vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://127.0.0.1:1/{MARK}"))],
+        vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://u:{MARK}@127.0.0.1/"))],
+        vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", marked("mode"))],
+        // The container.
+        vec![("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", format!("/{MARK}?{MARK}={MARK}"))],
+        vec![uri(), token_file("/good")],
+        vec![uri(), token_file("/two-lines")],
+        vec![uri(), token_file("/absent")],
+        vec![uri(), token_file(&marked("file"))],
+        vec![uri(), token(marked("authorization"))],
+        vec![uri(), token(format!("{}\r\nx: y", marked("authorization")))],
+        vec![full(&format!("http://agent.example/{MARK}"))],
+        vec![full(&format!("http://10.0.0.1/{MARK}")), token(marked("authorization"))],
+        vec![full(&format!("ftp://127.0.0.1/{MARK}")), token(marked("authorization"))],
+    ];
+    let profiles = ["", "Ec2InstanceMetadata", "EcsContainer"].map(|source| match source {
+        "" => String::new(),
+        source => format!("[default]\ncredential_source = {source}\n"),
+    });
+    let bodies = [
+        document("2030-01-01T00:00:00Z"),
+        document("2020-01-01T00:00:00Z"),
+        document(&marked("expiration")),
+        document("2030-01-01T00:00:00Z").replace("Success", &marked("code")),
+        document("2030-01-01T00:00:00Z").replace("Success", "{sent}"),
+        document("2030-01-01T00:00:00Z").replace(MARK, &format!("{MARK}\\n")),
+        document("2030-01-01T00:00:00Z")[..150].to_owned(),
+        format!("{{\"code\":\"{{sent}}\",\"message\":\"{{sent}} {MARK}\"}}"),
+        format!("{{\"Code\":\"{MARK} \",\"Message\":\"{MARK}\"}}"),
+        format!("{MARK}\n{MARK}"),
+        format!("../{MARK}"),
+        "{sent}".to_owned(),
+        String::new(),
+    ];
+    let files = [("/good", marked("file") + "\n"), ("/two-lines", marked("file") + "\n" + MARK)];
+    let chain = CredentialsChain::builder().build();
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let (mut log, mut failures, mut used) = (Log::default(), 0, 0);
+    for variables in &environments {
+        for profile in &profiles {
+            for body in &bodies {
+                for (odd_from, status) in (0..3).flat_map(|step| [200, 401, 403, 500].map(|s| (step, s))) {
+                    let files = [&[("/h/.aws/config", profile.clone())][..], &files].concat();
+                    let metadata = Metadata { odd_from, status, body: body.clone(), asked: Rc::default() };
+                    let host = host(variables, &files).to_builder().http(metadata);
+                    let host = host.clock(Impatient(FixedClock::new(now))).build();
+                    // The cache's report shows what it holds beside what is found anew.
+                    let cache = CredentialsCache::new(chain.clone());
+                    match cache.get(&host).now_or_never().unwrap() {
+                        Ok(identity) => log.debug(&identity),
+                        Err(error) => {
+                            failures += 1;
+                            log.error(&error);
+                        }
+                    }
+                    log.debug(&cache);
+                    let explain = cache.explain(&host).now_or_never().unwrap();
+                    used += usize::from(explain.used().is_some());
+                    writeln!(log.0, "{explain} {explain:?}").unwrap();
+                    log.0 += &serde_json::to_string_pretty(&explain).unwrap();
+                    log.assert_clean();
+                    log.0.clear();
+                }
+            }
+        }
+    }
+    assert!(failures > 4000 && used > 100, "{failures} failures, {used} with keys");
 }
 
 #[test]

@@ -360,6 +360,29 @@ fn a_refused_token_is_replaced_and_trouble_passes() {
 }
 
 #[test]
+fn patience_is_configurable_within_bounds() {
+    let (timeout, attempts) = ("AWS_METADATA_SERVICE_TIMEOUT", "AWS_METADATA_SERVICE_NUM_ATTEMPTS");
+    let profile = "[default]\nmetadata_service_timeout = 3\nmetadata_service_num_attempts = 1\n";
+    for (variables, config, seconds, asked) in
+        [(vec![], "", 1, 4), (vec![(timeout, "2"), (attempts, "2")], profile, 2, 2), (vec![], profile, 3, 1)]
+    {
+        let w = world(&variables, &[("/h/.aws/config", config)], &[], vec![status(500); 4]);
+        w.failure();
+        assert_eq!(w.sent().len(), asked);
+        let answers = vec![silent(HttpPhase::Connect)];
+        let w = world(&variables, &[("/h/.aws/config", config)], &[], answers);
+        let error = w.resolve().unwrap_err().to_string();
+        assert!(error.contains(&format!("within {seconds} s; not on EC2?")), "{error}");
+    }
+    for bad in ["0", "-1", "1.5", "11", "soon", "99999999999"] {
+        for name in [timeout, attempts] {
+            let error = world(&[(name, bad)], &[], &[], vec![]).failure();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}
+
+#[test]
 fn silence_after_an_answer_is_a_failure() {
     let w = world(&[], &[], &[], vec![token(), ok("r"), ok(KEYS), refused()]);
     w.resolve().unwrap();
@@ -381,6 +404,33 @@ fn keys_that_arrive_dead_are_taken_where_there_are_none() {
     let dead = KEYS.replace("2027-02", "2020-02");
     let w = world(&[], &[], &[], vec![token(), ok("r"), ok(&dead)]);
     assert_eq!(w.resolve().unwrap(), SourceName::Imds);
+}
+
+#[test]
+fn the_report_names_the_service_that_gave_the_keys_but_not_what_was_asked_of_it() {
+    let endpoint = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1/CaNaRy/");
+    let container = (FULL, "http://127.0.0.1:2/CaNaRy?x=CaNaRy");
+    let profile = [(
+        "/h/.aws/config",
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\ncredential_source = EcsContainer\n",
+    )];
+    let instance = || vec![token(), ok("r"), ok(KEYS)];
+    for (variables, files, answers, expected) in [
+        (vec![], &[][..], instance(), "role r of the instance, from http://169.254.169.254"),
+        (vec![endpoint], &[], instance(), "role r of the instance, from http://127.0.0.1:1"),
+        (vec![container], &[], vec![ok(KEYS)], "from http://127.0.0.1:2"),
+    ] {
+        let w = world(&variables, files, &[], answers);
+        let explain = w.chain.explain(&w.host).now_or_never().unwrap();
+        assert_eq!(explain.used().unwrap().via.as_deref(), Some(expected));
+        let text = format!("{explain}\n{explain:?}\n{}", serde_json::to_string(&explain).unwrap());
+        assert!(explain.to_string().contains(&format!(", {expected}\n")), "{explain}");
+        assert!(!text.contains(MARK) && !text.contains("PUBLICPARTOF"), "{text}");
+    }
+    // Where a profile names the container, the role's report names STS; the keys behind it are nobody's business.
+    let w = world(&[container], &profile, &[], vec![ok(KEYS)]);
+    let text = w.chain.explain(&w.host).now_or_never().unwrap().to_string();
+    assert!(text.contains("STS needs a region") && !text.contains(MARK), "{text}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use credentials::{
     Clock, Command, Credentials, CredentialsChain, CredentialsError, FileContent, FixedRandom, Host,
     HttpError, HttpErrorKind, HttpPhase, HttpSend, MemoryEnvironment, MemoryFiles, ProcessError,
-    ProcessErrorKind, ProcessOutput, Processes, ProviderErrorKind, ProxyUse, Retry, SendOptions, SourceName,
-    Status,
+    ProcessErrorKind, ProcessOutput, Processes, ProviderErrorKind, ProxyUse, Retry, SendOptions, Service,
+    SourceName, Status,
 };
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -441,6 +441,49 @@ fn the_endpoint_follows_variables_and_profile() {
         // What stays on the machine is pinned to it, and no proxy sees it.
         let local = uri.starts_with("http:");
         assert_eq!((options.pin.is_some(), options.proxy == ProxyUse::Never), (local, local), "{uri}");
+    }
+}
+
+#[test]
+fn a_program_may_name_the_sts_before_anybody_else_does() {
+    let variables = [
+        ("AWS_ENDPOINT_URL_STS", "https://own"),
+        ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+    ];
+    let world = World::new().answers(200, &token_keys()).answers(200, &token_keys());
+    let host = world.host(&[&WEB[..], &variables].concat());
+    let chain = CredentialsChain::builder().sts_endpoint("https://sts.ceph.example/sts".to_owned()).build();
+    chain.resolve(&host).now_or_never().unwrap().unwrap();
+    assert_eq!(world.requests.borrow()[0].0.uri().to_string(), "https://sts.ceph.example/sts");
+    let text = chain.explain(&host).now_or_never().unwrap().to_string();
+    assert!(text.contains("STS https://sts.ceph.example/sts (from the configuration)"), "{text}");
+    let endpoint = chain.endpoint(&host, Service::Sts).now_or_never().unwrap().unwrap().unwrap();
+    assert_eq!(endpoint.url(), "https://sts.ceph.example/sts");
+    assert!(chain.endpoint(&host, Service::S3).now_or_never().unwrap().unwrap().is_none());
+    // A token does not travel in the clear, whoever says so.
+    for bad in ["http://sts.ceph.example", "sts.ceph.example", "https://u:p@h"] {
+        let chain = CredentialsChain::builder().sts_endpoint(bad.to_owned()).build();
+        let error = chain.resolve(&host).now_or_never().unwrap().unwrap_err();
+        assert!(error.to_string().contains("the endpoint of STS, from the configuration, "), "{error}");
+    }
+    assert_eq!(world.requests_len(), 2);
+}
+
+#[test]
+fn a_code_is_read_wherever_a_service_puts_it() {
+    let error = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+    for body in [
+        format!("<ErrorResponse><Errors>{error}</Errors><RequestId>5045ca91</RequestId></ErrorResponse>"),
+        format!("<Response><Errors>{error}</Errors><RequestID>5045ca91</RequestID></Response>"),
+        "<Error><Code>AccessDenied</Code><Message>no</Message><RequestId>5045ca91</RequestId></Error>"
+            .to_owned(),
+    ] {
+        let (_, kind, retry, text) = World::new().answers(403, &body).failure(&WEB);
+        let request_id = Some("5045ca91".to_owned());
+        assert_eq!(kind, ProviderErrorKind::Service { code: "AccessDenied".to_owned(), request_id });
+        assert_eq!(retry, Retry::NonRecoverable);
+        assert!(text.contains("trust policy"), "{text}");
     }
 }
 

@@ -7,6 +7,7 @@ use object_storage::config::Transport;
 
 pub mod conformance;
 pub mod moto;
+pub mod oidc;
 pub mod scripted;
 pub mod seaweedfs;
 mod server;

@@ -97,21 +97,58 @@ impl Moto {
         assert_eq!(answer, Ok(200), "switching authentication on");
     }
 
+    /// Makes a user who may do `action` and nothing else, and returns id and secret of a key of theirs. From then on,
+    /// every request must be signed with keys that it knows, and the signature is checked.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer as IAM does.
+    pub fn demand_signatures(&self, action: &str) -> (String, String) {
+        self.iam("Action=CreateUser&UserName=tests");
+        // Nothing in there needs escaping but what is escaped.
+        let policy = format!(
+            "%7B%22Version%22:%222012-10-17%22,%22Statement%22:%5B%7B%22Effect%22:%22Allow%22,\
+             %22Action%22:%22{action}%22,%22Resource%22:%22*%22%7D%5D%7D"
+        );
+        self.iam(&format!("Action=PutUserPolicy&UserName=tests&PolicyName=tests&PolicyDocument={policy}"));
+        let key = self.iam("Action=CreateAccessKey&UserName=tests");
+        let text = |name: &str| {
+            let (_, after) = key.split_once(&format!("<{name}>")).expect("IAM's document");
+            after.split_once('<').expect("a closing element").0.to_owned()
+        };
+        let key = (text("AccessKeyId"), text("SecretAccessKey"));
+        self.demand_known_keys();
+        key
+    }
+
+    /// A call of IAM, while nobody asks for keys. moto finds out from the signature's scope whom the call is for.
+    fn iam(&self, form: &str) -> String {
+        let headers = "Content-Type: application/x-www-form-urlencoded\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/iam/aws4_request, \
+             SignedHeaders=host, Signature=0\r\n";
+        let answer = self.exchange("POST", "/", headers, &format!("{form}&Version=2010-05-08"));
+        let answer = answer.expect("moto answers");
+        assert!(answer.split(' ').nth(1) == Some("200"), "{answer}");
+        answer
+    }
+
     /// The status that it answers with; why not, when it does not.
     fn http(&self, method: &str, path: &str, body: &str) -> Result<u16, String> {
-        let wait = Duration::from_secs(5);
-        let ask = || -> std::io::Result<String> {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-            let mut stream = TcpStream::connect_timeout(&address, wait)?;
-            stream.set_read_timeout(Some(wait))?;
-            let head = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n");
-            write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len())?;
-            let mut answer = Vec::new();
-            stream.take(4096).read_to_end(&mut answer)?;
-            Ok(String::from_utf8_lossy(&answer).into_owned())
-        };
-        let answer = ask().map_err(|error| error.to_string())?;
+        let answer = self.exchange(method, path, "", body).map_err(|error| error.to_string())?;
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
         status.ok_or_else(|| format!("no HTTP: {answer:?}"))
+    }
+
+    /// The whole answer, as it came.
+    fn exchange(&self, method: &str, path: &str, headers: &str, body: &str) -> std::io::Result<String> {
+        let wait = Duration::from_secs(5);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let mut stream = TcpStream::connect_timeout(&address, wait)?;
+        stream.set_read_timeout(Some(wait))?;
+        let head = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n{headers}");
+        write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len())?;
+        let mut answer = Vec::new();
+        stream.take(64 * 1024).read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 }

@@ -8,12 +8,15 @@
     reason = "a test harness, which starts a server: it blocks, reads the environment and the clock"
 )]
 
+mod sts;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+pub use self::sts::Sts;
 use crate::server::process::Guarded;
 use crate::server::{install, skip};
 
@@ -26,6 +29,8 @@ pub struct Options {
     pub tls: bool,
     /// Take `bucket.DOMAIN` as the virtual host of a bucket; the domain alone stays good for path style.
     pub domain: Option<String>,
+    /// Serve STS too, at the same endpoint.
+    pub sts: Option<Sts>,
 }
 
 impl Options {
@@ -40,6 +45,13 @@ impl Options {
     #[must_use]
     pub fn with_domain(mut self, domain: impl Into<String>) -> Options {
         self.domain = Some(domain.into());
+        self
+    }
+
+    /// The same options, with STS.
+    #[must_use]
+    pub fn with_sts(mut self, sts: Sts) -> Options {
+        self.sts = Some(sts);
         self
     }
 }
@@ -157,6 +169,10 @@ impl SeaweedFs {
                 Some(tls)
             }
         };
+        if let Some(sts) = &options.sts {
+            std::fs::write(at("iam.json"), sts.config())?;
+            args.push(format!("-s3.iam.config={}", at("iam.json")));
+        }
         args.extend(options.domain.iter().map(|domain| format!("-s3.domainName={domain}")));
         let process = Guarded::spawn(weed, &args, dir, &ports.grpc_sockets())?;
         Ok(SeaweedFs { process, ports, tls, domain: options.domain.clone() })

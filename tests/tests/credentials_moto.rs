@@ -1,15 +1,15 @@
 //! The sources that ask a service, against one that is not ours: moto's STS and instance metadata.
 //!
-//! What moto does not do: it takes every token and every ARN, and checks signatures only where it was told to
-//! demand known keys.
+//! What moto does not do: it takes every token and every ARN, and checks signatures only where it was told to. What it
+//! says differently: `Errors` stands between `ErrorResponse` and `Error`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a surprise is a failed test")]
 #![expect(clippy::disallowed_methods, reason = "the token is a file, and expiry a matter of the wall clock")]
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use credentials::{
-    Credentials, CredentialsChain, CredentialsError, Host, MemoryEnvironment, MemoryFiles, ProviderErrorKind,
-    Retry, Secret, SourceName,
+    Credentials, CredentialsChain, CredentialsError, Host, MemoryEnvironment, MemoryFiles, ProviderError,
+    ProviderErrorKind, Retry, Secret, SourceName,
 };
 use tests::moto::Moto;
 
@@ -33,7 +33,12 @@ fn host(variables: &[(&str, &str)]) -> Host {
 
 /// A host with the profiles above, one of which is selected.
 fn host_with_profile(moto: &Moto, profile: &str) -> Host {
-    let base = format!("[base]\naws_access_key_id = AKIAMARKEDBASE\naws_secret_access_key = {SECRET}\n");
+    host_with_keys(moto, profile, "AKIAMARKEDBASE", SECRET)
+}
+
+/// The same with these keys to begin with.
+fn host_with_keys(moto: &Moto, profile: &str, id: &str, secret: &str) -> Host {
+    let base = format!("[base]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
     let files: MemoryFiles =
         [("/h/.aws/config", CONFIG), ("/h/.aws/credentials", &base)].into_iter().collect();
     let endpoint = moto.endpoint();
@@ -64,6 +69,16 @@ fn assert_temporary(keys: &Credentials, source: SourceName) {
     assert!(keys.session_token().is_some());
     assert!(keys.expires_at().unwrap() > SystemTime::now());
     assert_no_secret(&format!("{keys:?} {keys:#?}"), Some(keys));
+}
+
+fn provider_error(error: &CredentialsError) -> &ProviderError {
+    let CredentialsError::Provider(failed, _) = error else { panic!("{error}") };
+    failed
+}
+
+fn code(error: &ProviderError) -> &str {
+    let ProviderErrorKind::Service { code, .. } = error.kind() else { panic!("{error:?}") };
+    code
 }
 
 #[compio::test]
@@ -123,18 +138,53 @@ async fn an_instance_has_the_keys_of_its_role() {
     assert_no_secret(&text, Some(&keys));
 }
 
-/// moto puts `Errors` between `ErrorResponse` and `Error`, which STS does not: its `InvalidClientTokenId` is not found
-/// there, so the status stands for the code.
 #[compio::test]
 async fn keys_that_sts_does_not_know_are_its_error_and_end_the_chain() {
     let Some(moto) = Moto::start() else { return };
     moto.demand_known_keys();
     let host = host_with_profile(&moto, "one");
     let error = CredentialsChain::builder().build().resolve(&host).await.unwrap_err();
-    let CredentialsError::Provider(failed, _) = &error else { panic!("{error}") };
-    let ProviderErrorKind::Service { code, .. } = failed.kind() else { panic!("{failed:?}") };
-    assert_eq!((&code[..], failed.provider()), ("HTTP 403", SourceName::Profile));
+    let failed = provider_error(&error);
+    assert_eq!((code(failed), failed.provider()), ("InvalidClientTokenId", SourceName::Profile));
     assert_eq!(failed.retry(), Retry::Recoverable);
     assert!(failed.to_string().contains(&moto.endpoint()), "{failed}");
+    assert!(failed.hint().unwrap().contains("not accepted"), "{failed:?}");
     assert_no_secret(&format!("{error}\n{error:?}"), None);
+}
+
+/// moto computes the signature by botocore's code, from the secret that it made itself.
+#[compio::test]
+async fn our_signature_is_the_one_that_botocore_computes_and_a_wrong_one_is_final() {
+    let Some(moto) = Moto::start() else { return };
+    let (id, secret) = moto.demand_signatures("sts:AssumeRole");
+    let chain = CredentialsChain::builder().build();
+    let right = host_with_keys(&moto, "one", &id, &secret);
+    let keys = keys(&chain, &right).await;
+    assert_temporary(&keys, SourceName::Profile);
+    assert_eq!(keys.account_id(), Some("123456789012"));
+
+    let began = Instant::now();
+    for (id, secret, expected) in [
+        (&id[..], SECRET, "SignatureDoesNotMatch"),
+        (&id, &secret.to_lowercase(), "SignatureDoesNotMatch"),
+        ("AKIAMARKEDNOBODY", &secret, "InvalidClientTokenId"),
+    ] {
+        let error = chain.resolve(&host_with_keys(&moto, "one", id, secret)).await.unwrap_err();
+        let failed = provider_error(&error);
+        assert_eq!((code(failed), failed.retry()), (expected, Retry::Recoverable));
+        let text = format!("{error}\n{error:?}");
+        assert!(!text.contains(secret) && !text.contains(id), "{text}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "asking again would not help");
+}
+
+#[compio::test]
+async fn what_somebody_known_may_not_do_is_another_error_than_not_being_known() {
+    let Some(moto) = Moto::start() else { return };
+    let (id, secret) = moto.demand_signatures("s3:GetObject");
+    let host = host_with_keys(&moto, "one", &id, &secret);
+    let error = CredentialsChain::builder().build().resolve(&host).await.unwrap_err();
+    let failed = provider_error(&error);
+    assert_eq!((code(failed), failed.retry()), ("AccessDenied", Retry::NonRecoverable));
+    assert!(failed.hint().unwrap().contains("sts:AssumeRole"), "{failed:?}");
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::options::CacheOptions;
 use crate::chain::{CredentialsError, Fetched};
 use crate::credentials::{Credentials, Identity};
+use crate::explain;
 use crate::provider::Retry;
 
 /// Keys of sources that cannot extend them are replaced this long before they expire.
@@ -35,6 +36,8 @@ pub(super) struct Flight(u64);
 #[derive(Debug, Default)]
 pub(super) struct State {
     held: Option<Held>,
+    /// What the identity was that another took the place of, if that ever happened.
+    changed_from: Option<String>,
     /// A service refused what is held.
     refused: bool,
     /// The source is left alone until then.
@@ -161,6 +164,10 @@ impl State {
         self.held.as_ref().map(|held| &held.identity)
     }
 
+    pub(super) fn changed_from(&self) -> Option<&str> {
+        self.changed_from.as_deref()
+    }
+
     pub(super) fn flight(&self) -> Option<Flight> {
         self.flight
     }
@@ -220,6 +227,11 @@ impl State {
         let jitter = *self.jitter.get_or_insert(options.jitter.unwrap_or(draw));
         let expires_at = fetched.identity.credentials().and_then(Credentials::expires_at);
         let expiry = expires_at.map(|at| Expiry::new(now.wall, at, fetched.eligible, jitter, options));
+        if let Some(before) = self.identity()
+            && !same_owner(before, &fetched.identity)
+        {
+            self.changed_from = Some(explain::owner(before));
+        }
         self.held = Some(Held { identity: fetched.identity, eligible: fetched.eligible, expiry });
         self.refused = false;
         self.failed_at = None;
@@ -317,6 +329,18 @@ fn same_keys(one: &Identity, other: Option<&Identity>) -> bool {
     match (one.credentials(), other.and_then(Identity::credentials)) {
         (Some(one), Some(other)) => one.is_same(other) && one.expires_at() == other.expires_at(),
         _ => false,
+    }
+}
+
+/// Whether both act as the same user or role, as far as their sources tell. Key ids differ with every refresh.
+fn same_owner(one: &Identity, other: &Identity) -> bool {
+    match (one.credentials(), other.credentials()) {
+        (Some(one), Some(other)) => {
+            one.source() == other.source()
+                && one.account_id() == other.account_id()
+                && one.via() == other.via()
+        }
+        (one, other) => one.is_none() && other.is_none(),
     }
 }
 

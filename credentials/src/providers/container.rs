@@ -223,7 +223,7 @@ async fn fetch(
     }
     KeyDocument::parse(answer.body())
         .and_then(KeyDocument::into_parts)
-        .and_then(|parts| parts.build(SourceName::Container))
+        .and_then(|parts| parts.build(SourceName::Container, format!("from {origin}")))
         // An agent that is starting answers 200 with half a document.
         .map_err(|unusable| Failed {
             error: malformed(SourceName::Container, origin, unusable.0),

@@ -38,6 +38,11 @@ const ENDPOINT_KEY: &str = "ec2_metadata_service_endpoint";
 const MODE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE";
 const MODE_KEY: &str = "ec2_metadata_service_endpoint_mode";
 
+const TIMEOUT: &str = "AWS_METADATA_SERVICE_TIMEOUT";
+const TIMEOUT_KEY: &str = "metadata_service_timeout";
+const ATTEMPTS: &str = "AWS_METADATA_SERVICE_NUM_ATTEMPTS";
+const ATTEMPTS_KEY: &str = "metadata_service_num_attempts";
+
 const DEFAULT_V4: &str = "http://169.254.169.254";
 const DEFAULT_V6: &str = "http://[fd00:ec2::254]";
 const TOKEN_PATH: &str = "/latest/api/token";
@@ -50,11 +55,13 @@ const TOKEN_TTL_SECONDS: u64 = 21_600;
 /// A token is not used so shortly before its end that it could die on the way.
 const TOKEN_TTL_MARGIN_SECONDS: u64 = 120;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The connection, and then 1 s for the answer: the service is on the same machine.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For the connection, and then again for the answer: the service is on the same machine.
+const TIMEOUT_SECONDS: u32 = 1;
+/// Whoever waits longer for a service of the same machine waits in vain.
+const TIMEOUT_SECONDS_MAX: u32 = 10;
 /// Each goes through all steps that are left: at most 4 * 3 * 2 s and 1.4 s of pauses.
-const ATTEMPTS_MAX: u32 = 4;
+const ATTEMPTS_DEFAULT: u32 = 4;
+const ATTEMPTS_MAX: u32 = 10;
 const TOKEN_BYTES_MAX: usize = 1024;
 const ROLE_BYTES_MAX: usize = 1024;
 const KEYS_BYTES_MAX: usize = 64 * 1024;
@@ -94,6 +101,13 @@ struct Endpoint {
     named_by: Option<&'static str>,
 }
 
+/// How long and how often the service is asked.
+#[derive(Clone, Copy)]
+struct Patience {
+    timeout: Duration,
+    attempts: u32,
+}
+
 /// Why one walk through the steps ended without an answer.
 enum Failed {
     /// No connection, or no means to make one.
@@ -130,18 +144,19 @@ impl ImdsProvider {
             Err(AddressError::NotAllowed) => unreachable!("every address is allowed"),
         };
         let prefix = endpoint.target.uri().path().trim_end_matches('/');
-        let service = Service { provider: self, host, origin, prefix, pin };
+        let patience = self.patience(host).await?;
+        let service = Service { provider: self, host, origin, prefix, pin, timeout: patience.timeout };
         let mut failures = 0;
         loop {
             let (error, at_once) = match service.walk().await {
                 Ok(resolved) => return Ok(resolved),
-                Err(Failed::Unreachable(error)) => return self.unreachable(&endpoint, error),
+                Err(Failed::Unreachable(error)) => return self.unreachable(&endpoint, patience, error),
                 Err(Failed::Final(error)) => return Err(error),
                 Err(Failed::Again(error)) => (error, false),
                 Err(Failed::TokenRefused(error)) => (error, true),
             };
             failures += 1;
-            if failures == ATTEMPTS_MAX || !(at_once || pause(host, failures).await) {
+            if failures == patience.attempts || !(at_once || pause(host, failures).await) {
                 return Err(error);
             }
         }
@@ -180,7 +195,37 @@ impl ImdsProvider {
         Ok(Endpoint { target, named_by: None })
     }
 
-    fn unreachable(&self, endpoint: &Endpoint, error: HttpError) -> Result<Resolved, ProviderError> {
+    /// As the CLI and the SDK for Python read it: variables before the profile.
+    async fn patience(&self, host: &Host) -> Result<Patience, ProviderError> {
+        let loaded = if self.profiles { Some(profile::load(host).await?) } else { None };
+        let profile = match &loaded {
+            Some(loaded) => loaded.set.profile(&profile::select(self.profile_name.as_deref(), host)?.name),
+            None => None,
+        };
+        let number = |name, key, default: u32, max: u32| {
+            let variable = variable(host, SourceName::Imds, name)?.map(|text| (text, name));
+            let found =
+                variable.or_else(|| profile.and_then(|p| p.get(key)).map(|text| (text.to_owned(), key)));
+            let Some((text, by)) = found else { return Ok(default) };
+            match text.trim().parse() {
+                Ok(number) if (1..=max).contains(&number) => Ok(number),
+                _ => {
+                    let message = format!("{by} must be a number from 1 to {max}");
+                    Err(ProviderError::invalid_config(SourceName::Imds, message))
+                }
+            }
+        };
+        let seconds = number(TIMEOUT, TIMEOUT_KEY, TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX)?;
+        let attempts = number(ATTEMPTS, ATTEMPTS_KEY, ATTEMPTS_DEFAULT, ATTEMPTS_MAX)?;
+        Ok(Patience { timeout: Duration::from_secs(seconds.into()), attempts })
+    }
+
+    fn unreachable(
+        &self,
+        endpoint: &Endpoint,
+        patience: Patience,
+        error: HttpError,
+    ) -> Result<Resolved, ProviderError> {
         let origin = endpoint.target.origin();
         let answered = self.memory().answered;
         if answered || endpoint.named_by.is_some() {
@@ -195,7 +240,8 @@ impl ImdsProvider {
                 Resolved::skipped("this program has no HTTP for credentials, so the service is not asked")
             }
             HttpErrorKind::Timeout { .. } => {
-                Resolved::skipped(format!("no connection to {origin} within 1 s; not on EC2?"))
+                let seconds = patience.timeout.as_secs();
+                Resolved::skipped(format!("no connection to {origin} within {seconds} s; not on EC2?"))
             }
             _ => Resolved::skipped(format!("no connection to {origin}; not on EC2?")),
         })
@@ -253,6 +299,8 @@ struct Service<'a> {
     /// Of all paths; empty but for endpoints that somebody named.
     prefix: &'a str,
     pin: Vec<IpAddr>,
+    /// Of each request, for the connection and again for the answer.
+    timeout: Duration,
 }
 
 impl Service<'_> {
@@ -266,7 +314,7 @@ impl Service<'_> {
         let role = role_name(list.body()).ok_or_else(|| self.malformed("role name"))?;
         let document = self.get(&format!("{ROLE_PATH}{role}"), &token, KEYS_BYTES_MAX).await?;
         self.expect_ok(&document, &token)?;
-        self.keys(&document).map(Resolved::Found)
+        self.keys(&document, role).map(Resolved::Found)
     }
 
     /// The token at hand, else a new one.
@@ -373,7 +421,7 @@ impl Service<'_> {
             .parse()
             .map_err(|_| HttpError::new(HttpErrorKind::Refused, "the URI is too long"))?;
         request.headers_mut().insert(name, value);
-        let mut options = SendOptions::new(CONNECT_TIMEOUT, ATTEMPT_TIMEOUT, bytes_max);
+        let mut options = SendOptions::new(self.timeout, self.timeout * 2, bytes_max);
         options.pin = Some(self.pin.clone());
         send(self.host, request, &options).await
     }
@@ -389,7 +437,7 @@ impl Service<'_> {
         Failed::Final(malformed(SourceName::Imds, self.origin, field))
     }
 
-    fn keys(&self, answer: &Answer) -> Result<Identity, Failed> {
+    fn keys(&self, answer: &Answer, role: &str) -> Result<Identity, Failed> {
         let unusable = |unusable: Unusable| self.malformed(unusable.0);
         let document = KeyDocument::parse(answer.body()).map_err(unusable)?;
         if document.has_code() && !document.code().is_some_and(|code| code.eq_ignore_ascii_case("Success")) {
@@ -398,7 +446,8 @@ impl Service<'_> {
         // A service in trouble hands out keys past their end. Whether to take them is for the chain to judge, which
         // knows whether there is anything better.
         let parts = document.into_parts().map_err(unusable)?;
-        parts.build(SourceName::Imds).map(Identity::from).map_err(unusable)
+        let via = format!("role {role} of the instance, from {}", self.origin);
+        parts.build(SourceName::Imds, via).map(Identity::from).map_err(unusable)
     }
 
     fn no_success(&self, code: Option<&str>) -> Failed {

@@ -83,11 +83,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn build(mut self, source: SourceName) -> Result<Credentials, Unusable> {
+    /// `via`: the service that was asked, for reports.
+    pub(super) fn build(mut self, source: SourceName, via: String) -> Result<Credentials, Unusable> {
         Credentials::builder(std::mem::take(&mut *self.id), Secret::new(std::mem::take(&mut *self.secret)))
             .session_token(Secret::new(std::mem::take(&mut *self.token)))
             .expires_at(self.expires_at)
             .account_id(self.account_id.as_mut().map(|id| std::mem::take(&mut **id)))
+            .via(via)
             .build(source)
             .map_err(|invalid| {
                 Unusable(match invalid.part {
@@ -221,7 +223,7 @@ mod tests {
         r#"{"AccessKeyId":"A","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-31T12:00:00Z"}"#;
 
     fn keys(body: &str) -> Result<Credentials, Unusable> {
-        KeyDocument::parse(body.as_bytes())?.into_parts()?.build(SourceName::Container)
+        KeyDocument::parse(body.as_bytes())?.into_parts()?.build(SourceName::Container, String::new())
     }
 
     #[test]
@@ -293,7 +295,7 @@ mod tests {
             let mut body = GOOD.as_bytes().to_vec();
             body[at] = byte;
             if let Ok(parts) = KeyDocument::parse(&body).and_then(KeyDocument::into_parts) {
-                drop(parts.build(SourceName::Imds));
+                drop(parts.build(SourceName::Imds, String::new()));
             }
         }
     }

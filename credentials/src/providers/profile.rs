@@ -250,12 +250,13 @@ impl ProfileProvider {
             Resolved::Skipped(reason) => Err(invalid(format!("{context}: {reason}"))),
             Resolved::Found(Identity::Anonymous) => Ok(Identity::Anonymous),
             Resolved::Found(Identity::Keys(keys)) => {
+                let via = keys.via().map_or(String::new(), |via| format!(", {via}"));
                 let expose = |secret: &Secret| Secret::new(secret.expose_secret());
                 Credentials::builder(keys.access_key_id(), expose(keys.secret_access_key()))
                     .session_token(keys.session_token().map(expose))
                     .expires_at(keys.expires_at())
                     .account_id(keys.account_id().map(str::to_owned))
-                    .via(format!("credential_source {}", source.as_str()))
+                    .via(format!("credential_source {}{via}", source.as_str()))
                     .stale_ok(provider.stale_ok())
                     .build(SourceName::Profile)
                     .map(Identity::Keys)

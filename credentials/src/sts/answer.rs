@@ -143,14 +143,15 @@ impl Context<'_> {
     }
 
     fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
-        let root = xml::parse(body).filter(|root| root.name == "ErrorResponse");
-        let error = root.as_ref().and_then(|root| root.child("Error"));
+        let root = xml::parse(body);
+        let error = root.as_ref().and_then(error_element);
         // Decisions go by the code as it is; what is shown of it is another matter.
         let sent_code = error.and_then(|error| error.text_of("Code")).unwrap_or_default();
         let code = self.word(sent_code);
         let request_id = root
             .as_ref()
-            .and_then(|root| root.text_of("RequestId"))
+            .filter(|_| error.is_some())
+            .and_then(|root| root.text_of("RequestId").or(root.text_of("RequestID")))
             .or_else(|| headers.get("x-amzn-requestid")?.to_str().ok())
             .and_then(|id| self.word(id));
         let (retry, again) = classify(status, sent_code, self.by_token);
@@ -273,6 +274,18 @@ impl Context<'_> {
     }
 }
 
+/// The element with code and message. STS has it below `ErrorResponse`. moto puts `Errors` between the two, as EC2
+/// does below `Response`; stores that serve STS beside S3 (SeaweedFS) refuse a signature with S3's bare `Error`.
+fn error_element(root: &Element) -> Option<&Element> {
+    match root.name.as_str() {
+        "Error" => Some(root),
+        "ErrorResponse" | "Response" => {
+            root.child("Error").or_else(|| root.child("Errors").and_then(|errors| errors.child("Error")))
+        }
+        _ => None,
+    }
+}
+
 /// Whether any [`ECHO_BYTES`] of `secret` in a row stand in `text`.
 fn shares_a_part(text: &str, secret: &str) -> bool {
     let secret = secret.as_bytes();
@@ -283,6 +296,23 @@ fn shares_a_part(text: &str, secret: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_code_is_found_wherever_a_service_puts_it() {
+        let error = "<Error><Code>AccessDenied</Code></Error>";
+        for document in [
+            format!("<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"),
+            format!("<ErrorResponse><Errors>{error}</Errors><RequestId>1</RequestId></ErrorResponse>"),
+            format!("<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"),
+            error.to_owned(),
+        ] {
+            let root = xml::parse(document.as_bytes()).unwrap();
+            assert_eq!(error_element(&root).and_then(|error| error.text_of("Code")), Some("AccessDenied"));
+        }
+        for document in ["<html><Error><Code>AccessDenied</Code></Error></html>", "<ErrorResponse/>"] {
+            assert!(error_element(&xml::parse(document.as_bytes()).unwrap()).is_none(), "{document}");
+        }
+    }
 
     #[test]
     fn the_table_of_codes() {

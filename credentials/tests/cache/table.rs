@@ -1,14 +1,18 @@
 //! The refresh table, one row or more a test.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use credentials::{
-    CacheOptions, CredentialsCache, CredentialsChain, FixedRandom, Host, Identity, Inline, Retry, SourceName,
+    AssumeRole, CacheOptions, Credentials, CredentialsCache, CredentialsChain, FixedRandom, Host, Identity,
+    Inline, ProvideCredentials, ProviderError, Resolved, Retry, Secret, SourceName,
 };
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 
 use crate::source::Answer::{Again, Dead, Fails, Keys, Lasting};
-use crate::source::{HOUR, MINUTE, SECOND, eligible, named, stage};
+use crate::source::{HOUR, MINUTE, SECOND, Time, eligible, host, named, stage};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -418,12 +422,51 @@ fn the_report_shows_expiry_and_next_refresh_of_what_is_found_and_of_what_is_cach
     assert!(text(&stage).contains("refused by a service"));
 }
 
+/// Acts for an account that changes.
+struct Moving(Arc<AtomicUsize>);
+
+impl ProvideCredentials for Moving {
+    fn name(&self) -> SourceName {
+        SourceName::Custom("moving")
+    }
+
+    fn resolve<'a>(&'a self, host: &'a Host) -> LocalBoxFuture<'a, Result<Resolved, ProviderError>> {
+        Box::pin(async move {
+            let account = self.0.load(Ordering::SeqCst).to_string();
+            // Another key each time, as with every temporary one.
+            let keys = Credentials::builder(format!("ASIA{:012}", host.random_bits()), Secret::new("s"));
+            Ok(keys.account_id(account).expires_at(host.now() + HOUR).build(self.name()).unwrap().into())
+        })
+    }
+}
+
+#[test]
+fn a_refresh_that_changes_the_identity_is_reported_and_one_that_does_not_is_not() {
+    let account = Arc::new(AtomicUsize::new(111_111_111_111));
+    let chain = CredentialsChain::builder().provider(Moving(account.clone())).disable_environment().build();
+    let cache = CredentialsCache::new(chain);
+    let time = Time::default();
+    let host = host(&time).build();
+    let refresh = || {
+        time.pass(HOUR);
+        cache.get(&host).now_or_never().unwrap().unwrap();
+        let explain = cache.explain(&host).now_or_never().unwrap();
+        (explain.cached().unwrap().changed_from.clone(), explain.to_string())
+    };
+    refresh();
+    let (before, text) = refresh();
+    assert!(before.is_none() && !text.contains("changed"), "{text}");
+    account.store(222_222_222_222, Ordering::SeqCst);
+    let (before, text) = refresh();
+    assert_eq!(before.as_deref(), Some("moving, account 111111111111"));
+    let warning = "\nwarning: a refresh changed the identity; before: moving, account 111111111111";
+    assert!(text.contains(warning), "{text}");
+    // It is still told later: whoever looks need not look at once.
+    assert!(refresh().1.contains(warning));
+}
+
 #[test]
 fn chains_that_are_configured_alike_share_one_cache_and_others_do_not() {
-    use std::sync::Arc;
-
-    use credentials::Secret;
-
     let keys = |secret: &str| {
         let parts = (Some("AKIA".to_owned()), Some(Secret::new(secret)), None);
         CredentialsChain::builder().inline(Inline::from_parts(parts.0, parts.1, parts.2).unwrap())
@@ -434,6 +477,8 @@ fn chains_that_are_configured_alike_share_one_cache_and_others_do_not() {
     for other in [
         keys("two"),
         keys("one").region("eu-west-1".to_owned()),
+        keys("one").sts_endpoint("https://sts.example".to_owned()),
+        keys("one").assume_role(AssumeRole::new("arn:aws:iam::1:role/r")),
         keys("one").profile_name("p".to_owned()),
         keys("one").without(SourceName::Imds),
         keys("one").only([SourceName::Inline]),
