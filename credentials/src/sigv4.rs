@@ -1,42 +1,49 @@
 //! AWS Signature Version 4 in headers, for any service and any payload.
 //!
+//! Two ways in: [`Signer::sign`] takes a request of the `http` crate as it is. [`Signer::authorize`] takes
+//! one whose parts are written in canonical form already, and costs little more than its hashing: 0.5 µs
+//! for a put, 0.9 µs with a session token, where the processor has instructions for SHA-256.
+//!
 //! Algorithm: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+mod canonical;
+mod date;
+mod encoding;
+mod http_request;
+mod key;
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
-use std::fmt::{self, Write};
+use std::fmt;
+use std::str;
 use std::time::SystemTime;
 
-use hmac::{Hmac, KeyInit, Mac};
-use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, request};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, request};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use crate::credentials::Credentials;
 
+pub use canonical::{CanonicalRequest, canonical_value};
+pub use date::AmzDate;
+pub use encoding::{canonical_query_into, uri_encode_into};
+
+use encoding::hex;
+use key::DayKey;
+
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// In place of a body's hash: the signature does not cover the body. S3 over https only.
+pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+
+/// Room for the value of `authorization` of most requests: 150 with the longest region's name, 80 for the
+/// signature, and 20 for each of 14 signed headers.
+pub const AUTHORIZATION_BYTES: usize = 512;
+
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
-
-/// Never signed: the signature's own header, and what proxies and HTTP implementations may change.
-const UNSIGNED: [&str; 13] = [
-    "authorization",
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "expect",
-    "keep-alive",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "x-amzn-trace-id",
-];
 
 /// Signs requests to one service in one region with one set of keys.
 ///
@@ -48,6 +55,8 @@ pub struct Signer {
     service: String,
     style: SigningStyle,
     key: RefCell<Option<DayKey>>,
+    /// Seconds since 1970, and how they are written.
+    date: Cell<Option<(u64, AmzDate)>>,
 }
 
 /// How a service wants paths and payloads to be signed.
@@ -78,10 +87,12 @@ impl PayloadHash {
         PayloadHash::Sha256(Sha256::digest(body).into())
     }
 
-    fn text(&self) -> String {
+    /// As `x-amz-content-sha256` and [`CanonicalRequest::payload_hash`] have it.
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
         match self {
-            PayloadHash::Sha256(hash) => hex(hash),
-            PayloadHash::Unsigned => "UNSIGNED-PAYLOAD".to_owned(),
+            PayloadHash::Sha256(hash) => as_str(&hex(hash)).to_owned().into(),
+            PayloadHash::Unsigned => UNSIGNED_PAYLOAD.into(),
         }
     }
 }
@@ -110,12 +121,6 @@ impl fmt::Display for SignError {
 
 impl Error for SignError {}
 
-/// A key and the day it holds for.
-struct DayKey {
-    day: String,
-    key: Zeroizing<[u8; 32]>,
-}
-
 impl Signer {
     /// A signer for `service` (`s3`, `sts`) in `region`.
     #[must_use]
@@ -125,8 +130,8 @@ impl Signer {
         service: impl Into<String>,
         style: SigningStyle,
     ) -> Signer {
-        let key = RefCell::new(None);
-        Signer { credentials, region: region.into(), service: service.into(), style, key }
+        let (key, date) = (RefCell::new(None), Cell::new(None));
+        Signer { credentials, region: region.into(), service: service.into(), style, key, date }
     }
 
     /// The keys that it signs with.
@@ -153,18 +158,13 @@ impl Signer {
         payload: &PayloadHash,
         time: SystemTime,
     ) -> Result<(), SignError> {
-        let time = jiff::Timestamp::try_from(time).map_err(|_| SignError::Time)?;
-        let date_time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
-        if date_time.len() != "20150830T123600Z".len() {
-            return Err(SignError::Time);
-        }
-        let day = &date_time[.."20150830".len()];
+        let date = self.date(time)?;
         let payload = payload.text();
 
         let headers = &mut request.headers;
         headers.remove(AUTHORIZATION);
         headers.remove(SECURITY_TOKEN);
-        headers.insert(DATE, header(&date_time)?);
+        headers.insert(DATE, header(date.as_str())?);
         if let Some(token) = self.credentials.session_token() {
             let mut value = header(token.expose_secret())?;
             value.set_sensitive(true);
@@ -174,70 +174,90 @@ impl Signer {
             headers.insert(CONTENT_SHA256, header(&payload)?);
         }
 
-        let (canonical, signed_headers) = self.canonical_request(request, &payload)?;
-        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let hash = hex(&Sha256::digest(canonical.as_bytes()));
-        let to_sign = format!("{ALGORITHM}\n{date_time}\n{scope}\n{hash}");
-        let signature = hex(&self.with_day_key(day, |key| hmac(key, to_sign.as_bytes()))[..]);
-        let mut value = header(&format!(
-            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={signature}",
-            self.credentials.access_key_id()
-        ))?;
+        let path = http_request::canonical_path(request.uri.path(), self.style);
+        let query = http_request::canonical_query(request.uri.query().unwrap_or_default());
+        let headers = http_request::canonical_headers(&request.headers, &request.uri)?;
+        let canonical = CanonicalRequest {
+            method: request.method.as_str(),
+            path: &path,
+            query: &query,
+            headers: headers.iter().map(|(name, value)| (*name, value.as_str())),
+            payload_hash: &payload,
+        };
+        let mut value = Vec::with_capacity(AUTHORIZATION_BYTES);
+        self.authorize(canonical, &date, &mut value)?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| SignError::Scope)?;
         value.set_sensitive(true);
         request.headers.insert(AUTHORIZATION, value);
         Ok(())
     }
 
-    /// The canonical request, which holds the session token, and the names of the signed headers.
-    fn canonical_request(
+    /// As [`AmzDate::new`], but in the same second as the last time at the cost of a comparison.
+    ///
+    /// # Errors
+    ///
+    /// As for [`AmzDate::new`].
+    pub fn date(&self, time: SystemTime) -> Result<AmzDate, SignError> {
+        let Ok(second) = time.duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs()) else {
+            return AmzDate::new(time);
+        };
+        if let Some((kept, date)) = self.date.get()
+            && kept == second
+        {
+            return Ok(date);
+        }
+        let date = AmzDate::new(time)?;
+        self.date.set(Some((second, date)));
+        Ok(date)
+    }
+
+    /// Appends the value of `authorization` for `request` to `out`: the way for whoever writes requests in
+    /// canonical form anyway, at the cost of the hashing.
+    ///
+    /// `date` is [`Signer::date`] of the service's time; it and the other headers are added by the caller.
+    /// What was appended is as sensitive as a key for some minutes: mark or redact it where headers are
+    /// printed.
+    ///
+    /// Nothing is allocated when `out` has room ([`AUTHORIZATION_BYTES`] for most requests) and `date` is of
+    /// the same day as in the last call.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::Scope`]: correct the region's or the service's name. `out` is as it was.
+    pub fn authorize<'a, H: IntoIterator<Item = (&'a str, &'a str)>>(
         &self,
-        request: &request::Parts,
-        payload: &str,
-    ) -> Result<(Zeroizing<String>, String), SignError> {
-        let headers = canonical_headers(&request.headers, &request.uri)?;
-        let names = headers.keys().copied().collect::<Vec<_>>().join(";");
-        let path = match self.style {
-            SigningStyle::S3 => encode(&decode(request.uri.path().as_bytes()), b"/"),
-            SigningStyle::General => encode(normalise(request.uri.path()).as_bytes(), b"/"),
-        };
-        let values_len: usize = headers.values().map(|value| value.len()).sum();
-        let query = canonical_query(request.uri.query().unwrap_or_default());
-        // Room for all of it: a text that grows leaves copies of the token behind.
-        let room = 256 + path.len() + query.len() + 2 * names.len() + values_len + 4 * headers.len();
-        let mut text = Zeroizing::new(String::with_capacity(room));
-        for part in [request.method.as_str(), "\n", &path, "\n", &query, "\n"] {
-            text.push_str(part);
-        }
-        for (name, value) in &headers {
-            for part in [name, ":", value, "\n"] {
-                text.push_str(part);
-            }
-        }
-        for part in ["\n", &names, "\n", payload] {
-            text.push_str(part);
-        }
-        Ok((text, names))
+        request: CanonicalRequest<'a, H>,
+        date: &AmzDate,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SignError> {
+        self.with_key(date, |key| out.extend_from_slice(key.prefix.as_bytes()))?;
+        let hash = request.hash(out);
+        out.extend_from_slice(b", Signature=");
+        self.with_key(date, |key| out.extend_from_slice(&hex(&key.sign(&hash))))
     }
 
-    fn with_day_key<T>(&self, day: &str, sign: impl FnOnce(&[u8]) -> T) -> T {
+    /// The signature alone, in hexadecimal: for a request that says all else in its query, as a presigned
+    /// URL does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Signer::authorize`].
+    pub fn signature<'a, H: IntoIterator<Item = (&'a str, &'a str)>>(
+        &self,
+        request: CanonicalRequest<'a, H>,
+        date: &AmzDate,
+    ) -> Result<String, SignError> {
+        let hash = request.hash(&mut Vec::new());
+        self.with_key(date, |key| as_str(&hex(&key.sign(&hash))).to_owned())
+    }
+
+    /// No code of the caller's runs in here: it might come back to this signer.
+    fn with_key<T>(&self, date: &AmzDate, sign: impl FnOnce(&DayKey) -> T) -> Result<T, SignError> {
         let mut slot = self.key.borrow_mut();
-        let kept = match slot.take() {
-            Some(kept) if kept.day == day => kept,
-            _ => DayKey { day: day.to_owned(), key: self.derive(day) },
-        };
-        let kept = slot.insert(kept);
-        sign(&kept.key[..])
-    }
-
-    fn derive(&self, day: &str) -> Zeroizing<[u8; 32]> {
-        let secret = self.credentials.secret_access_key().expose_secret();
-        let mut first = Zeroizing::new(String::with_capacity("AWS4".len() + secret.len()));
-        first.push_str("AWS4");
-        first.push_str(secret);
-        let day_key = hmac(first.as_bytes(), day.as_bytes());
-        let region_key = hmac(&day_key[..], self.region.as_bytes());
-        let service_key = hmac(&region_key[..], self.service.as_bytes());
-        hmac(&service_key[..], b"aws4_request")
+        if !slot.as_mut().is_some_and(|kept| kept.turn_to(date)) {
+            *slot = Some(DayKey::new(&self.credentials, &self.region, &self.service, *date)?);
+        }
+        Ok(sign(slot.as_ref().expect("it was there or was put there")))
     }
 }
 
@@ -256,127 +276,8 @@ fn header(text: &str) -> Result<HeaderValue, SignError> {
     HeaderValue::from_str(text).map_err(|_| SignError::Scope)
 }
 
-fn hmac(key: &[u8], data: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(data);
-    Zeroizing::new(mac.finalize().into_bytes().into())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a String takes everything");
-    }
-    text
-}
-
-/// Names in order, each with its values: trimmed, runs of blanks as one, several joined by a comma.
-fn canonical_headers<'a>(
-    headers: &'a HeaderMap,
-    uri: &Uri,
-) -> Result<BTreeMap<&'a str, Zeroizing<String>>, SignError> {
-    let mut canonical: BTreeMap<&str, Zeroizing<String>> = BTreeMap::new();
-    for (name, value) in headers {
-        let name = name.as_str();
-        if UNSIGNED.contains(&name) {
-            continue;
-        }
-        // What is not ASCII has no canonical form that all agree on; it is signed as Latin-1 would read.
-        let value = match value.to_str() {
-            Ok(text) => Zeroizing::new(text.to_owned()),
-            Err(_) => Zeroizing::new(value.as_bytes().iter().copied().map(char::from).collect()),
-        };
-        let mut line = canonical.remove(name).unwrap_or_default();
-        line.reserve(value.len() + 1);
-        if !line.is_empty() {
-            line.push(',');
-        }
-        for (index, word) in value.split([' ', '\t']).filter(|word| !word.is_empty()).enumerate() {
-            if index > 0 {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        canonical.insert(name, line);
-    }
-    if !canonical.contains_key(HOST.as_str()) {
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(SignError::NoHost)?;
-        let port = uri
-            .port_u16()
-            .filter(|&port| !matches!((uri.scheme_str(), port), (Some("https"), 443) | (Some("http"), 80)));
-        let host = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        canonical.insert("host", Zeroizing::new(host));
-    }
-    Ok(canonical)
-}
-
-/// Names and values encoded afresh and sorted as encoded.
-fn canonical_query(query: &str) -> String {
-    let again = |text: &str| encode(&decode(text.as_bytes()), b"");
-    let mut pairs: Vec<(String, String)> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (again(name), again(value)))
-        .collect();
-    pairs.sort_unstable();
-    let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-    pairs.join("&")
-}
-
-/// The path without empty, `.` and `..` segments.
-fn normalise(path: &str) -> String {
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            segment => segments.push(segment),
-        }
-    }
-    let mut text = format!("/{}", segments.join("/"));
-    if text.len() > 1 && ["/", "/.", "/.."].iter().any(|end| path.ends_with(end)) {
-        text.push('/');
-    }
-    text
-}
-
-/// Percent-encodes all but letters, digits, `-._~` and what is in `kept`.
-pub(crate) fn encode(bytes: &[u8], kept: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut text = String::with_capacity(3 * bytes.len());
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push('%');
-            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            text.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-    }
-    text
-}
-
-/// The bytes behind `%41`; a `%` without two digits stands for itself.
-fn decode(text: &[u8]) -> Vec<u8> {
-    let digit = |at: usize| text.get(at).and_then(|&byte| char::from(byte).to_digit(16));
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push(u8::try_from(high * 16 + low).expect("two digits make a byte"));
-                at += 3;
-            }
-            _ => {
-                bytes.push(byte);
-                at += 1;
-            }
-        }
-    }
-    bytes
+fn as_str(hex: &[u8; 64]) -> &str {
+    str::from_utf8(hex).expect("digits are ASCII")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use credentials::profile::{FileKind, ProfileFile, ProfileSet};
-use credentials::sigv4::{Signer, SigningStyle};
+use credentials::sigv4::{CanonicalRequest, Signer, SigningStyle};
 use credentials::{
     Command, Credentials, CredentialsCache, CredentialsChain, CredentialsError, FileContent, FixedClock,
     Host, HttpError, HttpSend, Identity, Inline, MemoryEnvironment, MemoryFiles, ProcessError, ProcessOutput,
@@ -335,6 +335,8 @@ fn no_service_and_no_program_gets_a_secret_printed() {
     }
     assert!(failures > 400, "only {failures} failures were driven");
     log.debug(&Signer::new(keys(), "r", "s", SigningStyle::S3));
+    let headers = [("x-amz-security-token", &secret[..])];
+    log.debug(&CanonicalRequest { method: "GET", path: "/", query: &secret, headers, payload_hash: "" });
     log.debug(&Command::new(vec!["p".to_owned(), secret], Duration::ZERO, 1, 1));
     log.assert_clean();
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Uri};
 use proptest::prelude::*;
 
 use super::*;
@@ -42,8 +42,8 @@ fn signature(request: &request::Parts) -> &str {
 
 #[test]
 fn the_documented_key_is_derived() {
-    let key = signer("iam", SigningStyle::General).derive("20150830");
-    assert_eq!(hex(&key[..]), "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9");
+    let key = key::derive(SECRET, "20150830", "us-east-1", "iam");
+    assert_eq!(as_str(&hex(&key)), "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9");
 }
 
 #[test]
@@ -94,10 +94,8 @@ fn the_same_request_written_otherwise_has_the_same_signature() {
 #[test]
 fn s3_paths_are_signed_as_they_are_sent() {
     let signer = signer("s3", SigningStyle::S3);
-    let canonical = |uri: &str| {
-        let request = parts("GET", uri, &[]);
-        signer.canonical_request(&request, "p").unwrap().0.lines().nth(1).unwrap().to_owned()
-    };
+    let canonical =
+        |uri: &str| http_request::canonical_path(uri.parse::<Uri>().unwrap().path(), SigningStyle::S3);
     for (uri, path) in [
         ("https://h/a%20b/c", "/a%20b/c"),
         ("https://h/a/../b//c/./", "/a/../b//c/./"),
@@ -149,6 +147,63 @@ fn what_cannot_be_signed_is_refused() {
     assert_eq!(sign(&good, "https://h/", far), Err(SignError::Time));
     let bad = Signer::new(keys(None), "us\r\neast", "s", SigningStyle::General);
     assert_eq!(sign(&bad, "https://h/", then()), Err(SignError::Scope));
+}
+
+#[test]
+fn a_name_that_no_header_can_hold_leaves_no_trace() {
+    let date = AmzDate::new(then()).unwrap();
+    let request = CanonicalRequest {
+        method: "GET",
+        path: "/",
+        query: "",
+        headers: [("host", "h")],
+        payload_hash: UNSIGNED_PAYLOAD,
+    };
+    let bad = Signer::new(keys(None), "us\r\neast", "s3", SigningStyle::S3);
+    let mut out = b"authorization: ".to_vec();
+    assert_eq!(bad.authorize(request, &date, &mut out), Err(SignError::Scope));
+    assert_eq!(out, b"authorization: ");
+    assert_eq!(bad.signature(request, &date), Err(SignError::Scope));
+}
+
+#[test]
+fn the_value_for_a_header_ends_with_the_bare_signature() {
+    let signer = signer("s3", SigningStyle::S3);
+    let mut out = Vec::with_capacity(AUTHORIZATION_BYTES);
+    // Back and forth: each moment has its own state in the key that is kept.
+    for seconds in [0, 1, 0, 86_400, 86_401, 1] {
+        let date = signer.date(then() + Duration::from_secs(seconds)).unwrap();
+        assert_eq!(Ok(date), AmzDate::new(then() + Duration::from_secs(seconds)));
+        let request = CanonicalRequest {
+            method: "GET",
+            path: "/b/k",
+            query: "versionId=1",
+            headers: [
+                ("host", "h"),
+                ("x-amz-content-sha256", UNSIGNED_PAYLOAD),
+                ("x-amz-date", date.as_str()),
+            ],
+            payload_hash: UNSIGNED_PAYLOAD,
+        };
+        out.clear();
+        signer.authorize(request, &date, &mut out).unwrap();
+        let text = str::from_utf8(&out).unwrap();
+        let (start, bare) = text.split_once(", Signature=").unwrap();
+        assert_eq!(bare, signer.signature(request, &date).unwrap());
+        let mut other = parts("GET", "https://h/b/k?versionId=1", &[]);
+        let fresh = Signer::new(keys(None), "us-east-1", "s3", SigningStyle::S3);
+        fresh.sign(&mut other, &PayloadHash::Unsigned, then() + Duration::from_secs(seconds)).unwrap();
+        assert_eq!(other.headers[AUTHORIZATION], text);
+        assert!(start.contains(date.day()));
+    }
+    assert_eq!(out.capacity(), AUTHORIZATION_BYTES);
+}
+
+#[test]
+fn what_the_hashes_held_is_wiped() {
+    fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+    // Of its states and its block HMAC consists; without the feature of that name this does not compile.
+    is_wiped::<Sha256>();
 }
 
 /// The algorithm once more, from its description: own SHA-256, own HMAC, text glued line by line.
@@ -276,6 +331,70 @@ proptest! {
             key = slow::hmac(&key, part.as_bytes()).to_vec();
         }
         prop_assert_eq!(signature(&request), slow::hex(&slow::hmac(&key, to_sign.as_bytes())));
+    }
+
+    #[test]
+    fn a_request_written_in_canonical_form_is_signed_as_any_other(
+        method in "[A-Z]{3,6}",
+        segments in prop::collection::vec("[a-zé %+=~]{1,6}", 1..4),
+        mut query in prop::collection::vec(("[a-cé%=]{1,2}", "[a-z é&=+/%]{0,5}"), 0..4),
+        headers in prop::collection::btree_map("[a-z]{1,3}(-[a-z0-9]{1,9}){1,3}", "[!-~]{0,4}( {0,3}[!-~]{1,4})?", 0..6),
+        hash in prop::option::of(any::<[u8; 32]>()),
+        token in prop::option::of("[!-~]{1,400}"),
+        seconds in 0u64..4_000_000_000,
+    ) {
+        let signer = Signer::new(keys(token.as_deref()), "eu-west-1", "s3", SigningStyle::S3);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let date = AmzDate::new(time).unwrap();
+        let payload = hash.map_or(PayloadHash::Unsigned, PayloadHash::Sha256);
+        let (mut path, mut text) = ("/".to_owned(), String::new());
+        uri_encode_into(segments.join("/"), true, &mut path);
+        canonical_query_into(&mut query, &mut text);
+
+        let given: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (&k[..], &v[..])).collect();
+        let mut request = parts(&method, &format!("https://h.example{path}?{text}"), &given);
+        signer.sign(&mut request, &payload, time).unwrap();
+
+        let payload_hash = payload.text();
+        let mut all = given;
+        all.extend([("host", "h.example"), ("x-amz-date", date.as_str()), ("x-amz-content-sha256", &payload_hash)]);
+        all.extend(token.as_deref().map(|token| ("x-amz-security-token", token)));
+        all.sort_unstable();
+        let all: Vec<_> = all.into_iter().map(|(name, value)| (name, canonical_value(value))).collect();
+        let canonical = CanonicalRequest {
+            method: &method,
+            path: &path,
+            query: &text,
+            headers: all.iter().map(|(name, value)| (*name, &**value)),
+            payload_hash: &payload_hash,
+        };
+        let mut out = Vec::new();
+        signer.authorize(canonical, &date, &mut out).unwrap();
+        prop_assert_eq!(request.headers[AUTHORIZATION].as_bytes(), out);
+    }
+
+    #[test]
+    fn no_text_makes_the_signer_panic(
+        texts in prop::array::uniform8("[\0-\x7f]{0,30}"),
+        headers in prop::collection::btree_map("[\0-@\\[-\x7f]{1,12}", "[\0-\x7f]{0,20}", 0..5),
+        s3: bool,
+    ) {
+        let [region, service, method, path, query, payload_hash, name, value] = &texts;
+        let style = if s3 { SigningStyle::S3 } else { SigningStyle::General };
+        let signer = Signer::new(keys(None), &region[..], &service[..], style);
+        let date = AmzDate::new(then()).unwrap();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (&name[..], canonical_value(value))).collect();
+        let headers = headers.iter().map(|(name, value)| (*name, &**value));
+        let mut out = Vec::new();
+        let request = CanonicalRequest { method, path, query, headers, payload_hash };
+        let signed = signer.authorize(request, &date, &mut out);
+        prop_assert_eq!(signed.is_ok(), !out.is_empty());
+
+        let request = Request::builder().method(&method[..]).uri(format!("https://h/{path}?{query}"));
+        if let Ok(request) = request.header(&name[..], &value[..]).body(()) {
+            let signed = signer.sign(&mut request.into_parts().0, &PayloadHash::of(value.as_bytes()), then());
+            prop_assert_eq!(signed.is_ok(), !out.is_empty());
+        }
     }
 
     #[test]

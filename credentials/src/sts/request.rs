@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::host::Host;
 use crate::secret::Secret;
-use crate::sigv4::encode;
+use crate::sigv4::uri_encode_into;
 
 /// A role and how to take it on. A value that exists keeps STS's limits.
 pub(crate) struct Role {
@@ -99,15 +99,14 @@ impl Role {
         let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
         // Room for all of it: a buffer that grows leaves copies of the token behind.
         let room = fields.clone().map(|(name, value)| name.len() + 2 + 3 * value.len()).sum();
-        let mut body = Zeroizing::new(Vec::with_capacity(room));
+        let mut body = Zeroizing::new(String::with_capacity(room));
         for (name, value) in fields {
             if !body.is_empty() {
-                body.push(b'&');
+                body.push('&');
             }
-            body.extend_from_slice(name.as_bytes());
-            body.push(b'=');
-            let value = Zeroizing::new(encode(value.as_bytes(), b""));
-            body.extend_from_slice(value.as_bytes());
+            body.push_str(name);
+            body.push('=');
+            uri_encode_into(value, false, &mut body);
         }
         Bytes::from_owner(body)
     }

@@ -81,7 +81,11 @@ fn header(name: &str, value: &str) -> (HeaderName, HeaderValue) {
 
 #[cfg(test)]
 mod tests {
+    use credentials::sigv4::{
+        AmzDate, CanonicalRequest, Signer, SigningStyle, UNSIGNED_PAYLOAD, canonical_value, uri_encode_into,
+    };
     use credentials::{Credentials, Secret, SourceName};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -139,5 +143,64 @@ mod tests {
         let request = Request::new(Method::Get, "http://h/b".parse().expect("a URL")).query("prefix", "a b");
         let signed = sign(&request, &Identity::Anonymous, "r", Timestamp::UNIX_EPOCH);
         assert_eq!(signed.url.expose().as_str(), "http://h/b?prefix=a+b");
+    }
+
+    /// Before, between and behind the names that signing adds.
+    const NAMES: [&str; 8] =
+        ["X", "X-Amz-E", "X-Id", "list-type", "partNumber", "prefix", "uploadId", "versions"];
+    const METHODS: [Method; 5] = [Method::Head, Method::Get, Method::Post, Method::Put, Method::Delete];
+
+    proptest! {
+        /// Two implementations that share nothing but the hash: rusty-s3's and that of `credentials`.
+        #[test]
+        fn a_presigned_url_has_the_signature_that_the_header_signer_makes_of_its_parts(
+            id in "[A-Z0-9]{1,20}",
+            secret in "[!-~]{1,80}",
+            token in prop::option::of("[!-~]{1,200}"),
+            region in "[a-z]{2}-[a-z]{4,9}-[1-9]",
+            second in 0i64..4_000_000_000,
+            method in 0..METHODS.len(),
+            port in prop::option::of(1024u16..),
+            segments in prop::collection::vec("[a-zA-Zé0-9 %+=~&]{1,8}", 1..4),
+            query in prop::collection::btree_map(prop::sample::select(&NAMES[..]), "[ -~é]{0,12}", 0..5),
+            headers in prop::collection::btree_map(
+                "(if-match|range|x-amz-[a-z]{1,6}|[a-i]{1,4})",
+                "[!-~]{0,6}( {1,3}[!-~]{1,4})?",
+                0..4,
+            ),
+        ) {
+            let keys = Credentials::builder(id, Secret::new(secret)).session_token(token.map(Secret::new));
+            let keys = keys.build(SourceName::Inline).expect("well-formed keys");
+            let now = Timestamp::from_second(second).expect("a time");
+            let host = port.map_or("h.example".to_owned(), |port| format!("h.example:{port}"));
+            let mut path = "/bucket/".to_owned();
+            uri_encode_into(segments.join("/"), true, &mut path);
+            let mut request =
+                Request::new(METHODS[method], format!("https://{host}{path}").parse().expect("a URL"));
+            request.query = query.into_iter().collect();
+            request.headers =
+                headers.iter().map(|(name, value)| (name.clone().into(), value.clone())).collect();
+            let url = sign(&request, &Identity::Keys(keys.clone()), &region, now).url;
+            let query = url.expose().query().expect("signed");
+            let (query, signature) = query.rsplit_once("&X-Amz-Signature=").expect("signed");
+
+            let mut headers: Vec<(&str, String)> = headers
+                .iter()
+                .map(|(name, value)| (&name[..], canonical_value(value).into_owned()))
+                .collect();
+            headers.push(("host", host));
+            headers.sort_unstable();
+            let method = super::method(METHODS[method]);
+            let canonical = CanonicalRequest {
+                method: method.as_str(),
+                path: &path,
+                query,
+                headers: headers.iter().map(|(name, value)| (*name, &value[..])),
+                payload_hash: UNSIGNED_PAYLOAD,
+            };
+            let signer = Signer::new(keys, region, "s3", SigningStyle::S3);
+            let date = AmzDate::new(SystemTime::from(now)).expect("a date");
+            prop_assert_eq!(signer.signature(canonical, &date), Ok(signature.to_owned()));
+        }
     }
 }
