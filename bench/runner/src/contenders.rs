@@ -22,6 +22,21 @@ pub(crate) enum Role {
     Rival,
 }
 
+/// Ours with the options that somebody wants to compare.
+pub(crate) fn ours(name: &str, options: &str) -> &'static Contender {
+    // The command line lives as long as the program.
+    let kept = |text: &str| -> &'static str { Box::leak(text.into()) };
+    Box::leak(Box::new(Contender {
+        name: kept(name),
+        package: "contender-ours",
+        variant: kept(options),
+        role: Role::Ours,
+        about: kept(options),
+        versions: &[],
+        by_default: false,
+    }))
+}
+
 pub(crate) const CONTENDERS: &[Contender] = &[
     Contender {
         name: "floor",

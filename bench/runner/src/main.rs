@@ -50,6 +50,10 @@ fn run(options: &Options, place: &build::Place, scratch: &Path) -> Result<(), St
         let task = workloads::size(workload, options.quick);
         let round = Round { task: &task, place, scratch, responder: &responder, core: options.client_core };
         let mut taking_part = options.contenders.clone();
+        if !workload.is_remote() {
+            // Forms of one program differ in how they speak to the responder.
+            taking_part.dedup_by_key(|contender| contender.package);
+        }
         for number in 1..=options.rounds {
             eprintln!("{:<26} round {number} of {}", workload.name, options.rounds);
             let mut leaving = Vec::new();
@@ -57,6 +61,7 @@ fn run(options: &Options, place: &build::Place, scratch: &Path) -> Result<(), St
                 match round.run(contender)? {
                     Ok(report) => results.add(workload, contender, report),
                     Err(why) => {
+                        let why: String = why.chars().take(120).collect();
                         eprintln!("    {} does not take part: {why}", contender.name);
                         leaving.push(contender.name);
                     }

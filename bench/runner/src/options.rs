@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use measure::Workload;
 
-use crate::contenders::{CONTENDERS, Contender};
+use crate::contenders::{self, CONTENDERS, Contender};
 use crate::workloads;
 
 const ROUNDS: usize = 5;
@@ -90,6 +90,9 @@ fn workload(name: &str) -> Result<Vec<Workload>, String> {
 }
 
 fn contender(name: &str) -> Result<&'static Contender, String> {
+    if let Some((name, options)) = name.split_once(':') {
+        return Ok(contenders::ours(name, options));
+    }
     let known = CONTENDERS.iter().find(|contender| contender.name == name);
     known.ok_or_else(|| format!("{name} is no contender (--help)"))
 }
@@ -113,7 +116,9 @@ pub(crate) fn help() -> String {
          \x20 --responder-core N    default 1\n\
          \x20 --out DIRECTORY       where table.md, results.json and plot.svg go; default `results` beside the\n\
          \x20                       manifest for a whole run, and below the target directory for others\n\n\
-         contenders\n{}\n",
+         contenders\n{}\n\n\
+         Ours with other options of [system.storage.object], which semicolons part, under a name of your choice:\n\
+         \x20 --contenders 'floor,patient:transport = \"direct\"; attempts_max = 9'\n",
         contenders.join("\n")
     )
 }
