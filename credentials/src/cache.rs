@@ -106,7 +106,8 @@ impl CredentialsCache {
         let fresh = self.state().fresh(host.now()).cloned();
         match fresh {
             Some(identity) => Ok(identity),
-            None => self.fetch_or_wait(host).await,
+            // In memory of its own, so that the usual case is small.
+            None => Box::pin(self.fetch_or_wait(host)).await,
         }
     }
 

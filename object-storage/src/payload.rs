@@ -1,6 +1,7 @@
 //! [`Payload`]: the bytes of one write, owned, cheap to clone, never joined.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,11 +9,29 @@ use bytes::{Bytes, BytesMut};
 ///
 /// Cloning clones reference counts, so that an attempt can be repeated; no store joins or copies the
 /// chunks on the way to the kernel unless its documentation says so.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Payload {
-    chunks: Vec<Bytes>,
+    chunks: Chunks,
     len: u64,
 }
+
+/// Most payloads are one chunk, and need no memory but its own; the list of the others is shared by clones.
+#[derive(Clone, Default)]
+enum Chunks {
+    #[default]
+    None,
+    One(Bytes),
+    Many(Arc<Vec<Bytes>>),
+}
+
+/// Payloads are equal when they have the same chunks.
+impl PartialEq for Payload {
+    fn eq(&self, other: &Payload) -> bool {
+        self.chunks() == other.chunks()
+    }
+}
+
+impl Eq for Payload {}
 
 impl Payload {
     /// A payload without bytes.
@@ -25,7 +44,14 @@ impl Payload {
     pub fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {
             self.len += chunk.len() as u64;
-            self.chunks.push(chunk);
+            self.chunks = match std::mem::take(&mut self.chunks) {
+                Chunks::None => Chunks::One(chunk),
+                Chunks::One(first) => Chunks::Many(Arc::new(vec![first, chunk])),
+                Chunks::Many(mut chunks) => {
+                    Arc::make_mut(&mut chunks).push(chunk);
+                    Chunks::Many(chunks)
+                }
+            };
         }
     }
 
@@ -44,13 +70,21 @@ impl Payload {
     /// The chunks in order; none is empty.
     #[must_use]
     pub fn chunks(&self) -> &[Bytes] {
-        &self.chunks
+        match &self.chunks {
+            Chunks::None => &[],
+            Chunks::One(chunk) => std::slice::from_ref(chunk),
+            Chunks::Many(chunks) => chunks,
+        }
     }
 
     /// The chunks in order; none is empty.
     #[must_use]
     pub fn into_chunks(self) -> Vec<Bytes> {
-        self.chunks
+        match self.chunks {
+            Chunks::None => Vec::new(),
+            Chunks::One(chunk) => vec![chunk],
+            Chunks::Many(chunks) => Arc::unwrap_or_clone(chunks),
+        }
     }
 
     /// The bytes of `range`, sharing memory with this payload.
@@ -67,7 +101,7 @@ impl Payload {
         );
         let mut out = Payload::new();
         let mut at = 0;
-        for chunk in &self.chunks {
+        for chunk in self.chunks() {
             let end = at + chunk.len() as u64;
             let from = range.start.clamp(at, end);
             let to = range.end.clamp(at, end);
@@ -82,7 +116,7 @@ impl Payload {
     /// All bytes in one piece: without a copy when there is at most one chunk, else joined.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        match self.chunks.as_slice() {
+        match self.chunks() {
             [] => Bytes::new(),
             [only] => only.clone(),
             many => {
@@ -101,7 +135,7 @@ fn within(offset: u64) -> usize {
 
 impl std::fmt::Debug for Payload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Payload({} bytes in {} chunks)", self.len, self.chunks.len())
+        write!(f, "Payload({} bytes in {} chunks)", self.len, self.chunks().len())
     }
 }
 

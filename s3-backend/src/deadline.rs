@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -70,11 +70,26 @@ impl Deadlines {
         Watch { table: Rc::clone(&self.0), slot }
     }
 
-    /// Runs `future` until `at`, then drops it.
-    pub(crate) async fn within<F: Future>(&self, at: Instant, future: F) -> Result<F::Output, Elapsed> {
-        let watch = self.watch();
-        watch.until(at);
-        watch.run(future).await
+    /// Runs `future` until `at`. (It comes pinned: an async function would hold one that it owns twice.)
+    pub(crate) async fn within<F: Future>(
+        &self,
+        at: Instant,
+        mut future: Pin<&mut F>,
+    ) -> Result<F::Output, Elapsed> {
+        // What is ready at once, as keys and small answers are, needs no place in the table.
+        let mut watch = None;
+        poll_fn(|cx| match &watch {
+            Some(watch) => Watch::poll(watch, future.as_mut(), cx),
+            None => match future.as_mut().poll(cx) {
+                Poll::Ready(output) => Poll::Ready(Ok(output)),
+                Poll::Pending => {
+                    let watch = watch.insert(self.watch());
+                    watch.until(at);
+                    watch.wait(cx)
+                }
+            },
+        })
+        .await
     }
 }
 
@@ -92,8 +107,7 @@ impl Watch {
     }
 
     /// Runs `future` until the limit, wherever that is moved meanwhile. What is ready is never late.
-    pub(crate) async fn run<F: Future>(&self, future: F) -> Result<F::Output, Elapsed> {
-        let mut future = pin!(future);
+    pub(crate) async fn run<F: Future>(&self, mut future: Pin<&mut F>) -> Result<F::Output, Elapsed> {
         poll_fn(|cx| self.poll(future.as_mut(), cx)).await
     }
 
@@ -103,9 +117,14 @@ impl Watch {
         future: Pin<&mut F>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<F::Output, Elapsed>> {
-        if let Poll::Ready(output) = future.poll(cx) {
-            return Poll::Ready(Ok(output));
+        match future.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.wait(cx),
         }
+    }
+
+    /// What is watched is not ready: it is late, or whoever polls it is woken when it is.
+    fn wait<T>(&self, cx: &mut Context<'_>) -> Poll<Result<T, Elapsed>> {
         let slot = &mut self.table.entries.borrow_mut().slots[self.slot];
         if slot.passed {
             return Poll::Ready(Err(Elapsed));
@@ -190,6 +209,7 @@ impl fmt::Debug for Deadlines {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::time::Duration;
 
     use futures_util::future::{join, pending};
@@ -204,10 +224,10 @@ mod tests {
     fn what_takes_too_long_is_given_up_and_what_is_ready_is_not() {
         compio::runtime::Runtime::new().expect("a runtime").block_on(async {
             let deadlines = Deadlines::default();
-            assert_eq!(deadlines.within(after(5), pending::<()>()).await, Err(Elapsed));
-            assert_eq!(deadlines.within(after(0), async { 7 }).await, Ok(7));
-            let slow = deadlines.within(after(60_000), compio::time::sleep(Duration::from_millis(5)));
-            assert_eq!(slow.await, Ok(()));
+            assert_eq!(deadlines.within(after(5), pin!(pending::<()>())).await, Err(Elapsed));
+            assert_eq!(deadlines.within(after(0), pin!(async { 7 })).await, Ok(7));
+            let slow = pin!(compio::time::sleep(Duration::from_millis(5)));
+            assert_eq!(deadlines.within(after(60_000), slow).await, Ok(()));
             assert_eq!(format!("{deadlines:?}"), "Deadlines(0 watched)");
         });
     }
@@ -216,10 +236,11 @@ mod tests {
     fn an_earlier_limit_is_kept_although_a_later_one_was_there_first() {
         compio::runtime::Runtime::new().expect("a runtime").block_on(async {
             let deadlines = Deadlines::default();
-            let late = deadlines.within(after(60_000), compio::time::sleep(Duration::from_millis(40)));
+            let sleep = pin!(compio::time::sleep(Duration::from_millis(40)));
+            let late = deadlines.within(after(60_000), sleep);
             let early = async {
                 compio::time::sleep(Duration::from_millis(1)).await;
-                deadlines.within(after(5), pending::<()>()).await
+                deadlines.within(after(5), pin!(pending::<()>())).await
             };
             assert_eq!(join(late, early).await, (Ok(()), Err(Elapsed)));
         });
@@ -231,15 +252,13 @@ mod tests {
             let deadlines = Deadlines::default();
             let watch = deadlines.watch();
             watch.until(after(10));
-            let result = watch
-                .run(async {
-                    watch.until(after(60_000));
-                    compio::time::sleep(Duration::from_millis(30)).await;
-                    watch.until(after(5));
-                    pending::<()>().await;
-                })
-                .await;
-            assert_eq!(result, Err(Elapsed));
+            let stages = pin!(async {
+                watch.until(after(60_000));
+                compio::time::sleep(Duration::from_millis(30)).await;
+                watch.until(after(5));
+                pending::<()>().await;
+            });
+            assert_eq!(watch.run(stages).await, Err(Elapsed));
         });
     }
 }

@@ -1,11 +1,13 @@
 //! Where I/O begins: the one loop that does what an [`Exchange`] says and reports back.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use credentials::{CredentialsCache, CredentialsError, Host};
 use futures_util::StreamExt;
+use futures_util::future::poll_immediate;
 use object_storage::config::Timeouts;
 use object_storage::{Error, ErrorKind, Operation, Result};
 
@@ -61,7 +63,7 @@ impl Driver {
         let url =
             url.map_err(|problem| Error::new(ErrorKind::Unsupported, operation, problem.to_string()))?;
         let ends = clock::now() + self.timeouts.operation;
-        let identity = match self.deadlines.within(ends, self.credentials.get(&self.host)).await {
+        let identity = match self.deadlines.within(ends, pin!(self.credentials.get(&self.host))).await {
             Ok(identity) => identity.map_err(|error| without_keys(operation, error))?,
             Err(Elapsed) => {
                 let message = "finding credentials took the operation's whole time";
@@ -80,18 +82,25 @@ impl Driver {
         let request = action.request(&self.place)?;
         let time_max = self.time_of(A::OPERATION, &request);
         let policy = RetryPolicy { attempts_max: self.attempts_max, time_max };
+        let mut first = true;
         let mut exchange = Exchange::new(A::OPERATION, action.key().cloned(), action.effect(), policy);
         loop {
             match exchange.step() {
                 Step::Attempt => {
-                    let ended = Box::pin(self.attempt(action, &request, started + time_max)).await;
+                    let now = if first { started } else { clock::now() };
+                    first = false;
+                    let ended = Box::pin(self.attempt(action, &request, now, started + time_max)).await;
                     let ended = match ended {
                         Ended::Done((output, body)) if exchange.is_in_doubt() => {
                             Ended::Done((action.doubt(output), body))
                         }
                         ended => ended,
                     };
-                    exchange.ended(ended, clock::now().duration_since(started), fastrand::f64());
+                    match ended {
+                        // The usual end needs neither a clock nor a die.
+                        ended @ Ended::Done(_) => exchange.ended(ended, Duration::ZERO, 0.0),
+                        ended => exchange.ended(ended, clock::now().duration_since(started), fastrand::f64()),
+                    }
                 }
                 Step::Wait(pause) => compio::time::sleep(pause).await,
                 Step::Done(result) => return result,
@@ -100,13 +109,24 @@ impl Driver {
     }
 
     /// One attempt: keys, signature, request, answer. It is over when the operation's time is.
-    async fn attempt<A: Action>(
+    pub(crate) async fn attempt<A: Action>(
         &self,
         action: &A,
         request: &Request,
+        began: Instant,
         ends: Instant,
     ) -> Ended<Answered<A::Output>> {
-        let identity = match self.deadlines.within(ends, self.credentials.get(&self.host)).await {
+        let mut began = began;
+        let mut getting = pin!(self.credentials.get(&self.host));
+        let identity = match poll_immediate(getting.as_mut()).await {
+            Some(identity) => Ok(identity),
+            None => {
+                let waited = self.deadlines.within(ends, getting).await;
+                began = clock::now();
+                waited
+            }
+        };
+        let identity = match identity {
             Ok(Ok(identity)) => identity,
             Ok(Err(error)) => return Ended::NotBegun(without_keys(A::OPERATION, error)),
             // The fetch goes on for those who come later.
@@ -114,7 +134,7 @@ impl Driver {
                 return Ended::Unanswered(too_late("finding credentials took the operation's whole time"));
             }
         };
-        let left = ends.saturating_duration_since(clock::now());
+        let left = ends.saturating_duration_since(began);
         if left.is_zero() {
             // Sending now and giving up at once would only make the outcome unknown.
             return Ended::Unanswered(too_late(
@@ -128,13 +148,20 @@ impl Driver {
                 return Ended::NotBegun(error.with_source(problem));
             }
         };
-        let limits = self.limits(A::OPERATION, request, left);
+        let limits = self.limits(A::OPERATION, request, began, left);
         let ended = match self.transport.send(&signed, &limits).await {
             Err(failure) => Ended::Unanswered(unanswered(failure)),
             Ok(response) => {
-                // An answer that begins in the last moment may still be read.
-                let ends = ends.max(clock::now() + limits.body);
-                match self.deadlines.within(ends, self.answer(action, request, response)).await {
+                let mut reading = pin!(self.answer(action, request, response));
+                let read = match poll_immediate(reading.as_mut()).await {
+                    Some(ended) => Ok(ended),
+                    None => {
+                        // An answer that begins in the last moment may still be read.
+                        let ends = ends.max(clock::now() + limits.body);
+                        self.deadlines.within(ends, reading).await
+                    }
+                };
+                match read {
                     Ok(ended) => ended,
                     Err(_) => Ended::Unanswered(broken(ReadFailure {
                         cause: Cause::Timeout,
@@ -166,7 +193,7 @@ impl Driver {
             _ => false,
         };
         if !good {
-            return match collect(&mut response.body, ERROR_BODY_BYTES_MAX).await {
+            return match Box::pin(collect(&mut response.body, ERROR_BODY_BYTES_MAX)).await {
                 Err(failure) => Ended::Unanswered(broken(failure)),
                 Ok(body) => {
                     let refusal =
@@ -182,21 +209,22 @@ impl Driver {
                     Err(refusal) => Ended::Refused(refusal),
                 };
             }
+            AnswerBody::Ignored if matches!(response.body, Chunks::Whole(_)) => Vec::new(),
             AnswerBody::Ignored => {
                 // Read to its end only so that the connection can be used again; the head has said everything, and
                 // what it said holds whatever becomes of the rest.
-                let drained = collect(&mut response.body, ERROR_BODY_BYTES_MAX);
-                let _drained = self.deadlines.within(clock::now() + DRAIN_TIME_MAX, drained).await;
+                let mut drained = Box::pin(collect(&mut response.body, ERROR_BODY_BYTES_MAX));
+                let _drained = self.deadlines.within(clock::now() + DRAIN_TIME_MAX, drained.as_mut()).await;
                 Vec::new()
             }
-            AnswerBody::Empty => match collect(&mut response.body, ERROR_BODY_BYTES_MAX).await {
+            AnswerBody::Empty => match Box::pin(collect(&mut response.body, ERROR_BODY_BYTES_MAX)).await {
                 Ok(body) => match speaks_for_the_store(head, &body) {
                     Ok(()) => body,
                     Err(refusal) => return Ended::Refused(refusal),
                 },
                 Err(failure) => return Ended::Unanswered(broken(failure)),
             },
-            AnswerBody::Xml => match collect(&mut response.body, XML_BYTES_MAX).await {
+            AnswerBody::Xml => match Box::pin(collect(&mut response.body, XML_BYTES_MAX)).await {
                 Ok(body) => body,
                 Err(failure) => return Ended::Unanswered(broken(failure)),
             },
@@ -218,7 +246,7 @@ impl Driver {
         self.timeouts.operation.saturating_add(sending)
     }
 
-    fn limits(&self, operation: Operation, request: &Request, left: Duration) -> StageLimits {
+    fn limits(&self, operation: Operation, request: &Request, began: Instant, left: Duration) -> StageLimits {
         let timeouts = &self.timeouts;
         let (head, body) = if joins(operation) {
             (timeouts.complete, timeouts.complete)
@@ -226,7 +254,7 @@ impl Driver {
             (timeouts.head, timeouts.body)
         };
         let send = timeouts.send_of(request.payload.len());
-        StageLimits { connect: timeouts.connect, send, head, body, total: left }
+        StageLimits { began, connect: timeouts.connect, send, head, body, total: left }
     }
 }
 

@@ -90,17 +90,18 @@ pub(crate) struct Signature<'a> {
 
 impl SignedRequest<'_> {
     /// Every header field but `host`, `content-length` and what a transport says of itself.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let own = self.request.headers.iter().map(|(name, value)| (&**name, &**value));
-        let added = self.signature.iter().flat_map(|signature| {
-            [
-                Some(("x-amz-date", signature.date.as_str())),
-                Some(("x-amz-content-sha256", &*signature.payload_hash)),
-                signature.token.map(|token| ("x-amz-security-token", token)),
-                Some(("authorization", &*signature.authorization)),
-            ]
-        });
-        own.chain(added.flatten())
+    pub(crate) fn for_each_header(&self, mut each: impl FnMut(&str, &str)) {
+        for (name, value) in &self.request.headers {
+            each(name, value);
+        }
+        if let Some(signature) = &self.signature {
+            each("x-amz-date", signature.date.as_str());
+            each("x-amz-content-sha256", &signature.payload_hash);
+            if let Some(token) = signature.token {
+                each("x-amz-security-token", token);
+            }
+            each("authorization", &signature.authorization);
+        }
     }
 
     /// Whether a length is stated although it is zero: where the method promises a body.

@@ -142,8 +142,14 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(second)
     }
 
-    fn field<'a>(signed: &'a SignedRequest<'_>, name: &str) -> Option<&'a str> {
-        signed.headers().find(|(found, _)| *found == name).map(|(_, value)| value)
+    fn field(signed: &SignedRequest<'_>, name: &str) -> Option<String> {
+        let mut value = None;
+        signed.for_each_header(|found, text| {
+            if found == name {
+                value = Some(text.to_owned());
+            }
+        });
+        value
     }
 
     #[test]
@@ -156,10 +162,10 @@ mod tests {
         let identity = keys(Some("TOKEN"));
         let signed = signing(false).sign(&request, &identity, at(1_767_323_045)).expect("signed");
         assert_eq!(signed.target, "/b/a%20b?partNumber=7&uploadId=x%20y");
-        assert_eq!(field(&signed, "x-amz-date"), Some("20260102T030405Z"));
-        assert_eq!(field(&signed, "x-amz-security-token"), Some("TOKEN"));
-        assert_eq!(field(&signed, "x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
-        assert_eq!(field(&signed, "x-amz-meta-b"), Some("2  3"));
+        assert_eq!(field(&signed, "x-amz-date").as_deref(), Some("20260102T030405Z"));
+        assert_eq!(field(&signed, "x-amz-security-token").as_deref(), Some("TOKEN"));
+        assert_eq!(field(&signed, "x-amz-content-sha256").as_deref(), Some("UNSIGNED-PAYLOAD"));
+        assert_eq!(field(&signed, "x-amz-meta-b").as_deref(), Some("2  3"));
         let authorization = field(&signed, "authorization").expect("signed");
         let names = "SignedHeaders=host;if-none-match;x-amz-content-sha256;x-amz-date;x-amz-meta-b;x-amz-security-token,";
         assert!(authorization.contains(names), "{authorization}");
@@ -174,7 +180,7 @@ mod tests {
         let identity = keys(None);
         let signed = signing(true).sign(&request, &identity, at(1)).expect("signed");
         let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(field(&signed, "x-amz-content-sha256"), Some(of_abc));
+        assert_eq!(field(&signed, "x-amz-content-sha256").as_deref(), Some(of_abc));
     }
 
     #[test]
@@ -183,7 +189,7 @@ mod tests {
         let signing = signing(false);
         let authorization = |identity: &Identity| {
             let signed = signing.sign(&request, identity, at(7)).expect("signed");
-            field(&signed, "authorization").expect("signed").to_owned()
+            field(&signed, "authorization").expect("signed")
         };
         let (one, other) = (keys(None), keys(Some("T")));
         let first = authorization(&one);
@@ -195,6 +201,7 @@ mod tests {
     fn nobody_signs_nothing() {
         let request = Request::new(Method::Get, "/b".to_owned()).query("prefix", "a b");
         let signed = signing(true).sign(&request, &Identity::Anonymous, at(0)).expect("sendable");
-        assert_eq!((&*signed.target, signed.headers().count()), ("/b?prefix=a%20b", 0));
+        assert_eq!(signed.target, "/b?prefix=a%20b");
+        signed.for_each_header(|name, _| panic!("{name}"));
     }
 }

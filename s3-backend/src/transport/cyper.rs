@@ -71,7 +71,7 @@ impl CyperTransport {
         request: &SignedRequest<'_>,
         limits: &StageLimits,
     ) -> Result<Response, SendFailure> {
-        let started = clock::now();
+        let started = limits.began;
         let progress = Arc::new(Progress::new(started, request.request.payload.len()));
         let mut sending = pin!(self.client.execute(self.outgoing(request, &progress)?));
         let response = loop {
@@ -131,14 +131,14 @@ impl CyperTransport {
         };
         let mut out = cyper::Request::new(method, url);
         let headers = out.headers_mut();
-        for (name, value) in request.headers() {
+        request.for_each_header(|name, value| {
             let name =
                 HeaderName::from_bytes(name.as_bytes()).expect("header names come from the operations");
             let mut value =
                 HeaderValue::from_str(value).expect("header values were checked where they were parsed");
             value.set_sensitive(matches!(name.as_str(), "authorization" | "x-amz-security-token"));
             headers.append(name, value);
-        }
+        });
         headers.insert(USER_AGENT, self.user_agent.clone());
         // Bytes are to come as they are stored. It must be said: cyper would send an empty header of its own.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -158,6 +158,11 @@ impl Transport for CyperTransport {
         limits: &'a StageLimits,
     ) -> LocalBoxFuture<'a, Result<Response, SendFailure>> {
         Box::pin(self.exchange(request, limits))
+    }
+
+    #[cfg(test)]
+    fn future_bytes(&self, request: &SignedRequest<'_>, limits: &StageLimits) -> usize {
+        size_of_val(&self.exchange(request, limits))
     }
 }
 

@@ -9,7 +9,7 @@ mod tls;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -32,11 +32,17 @@ pub(crate) trait Transport: fmt::Debug {
         request: &'a SignedRequest<'a>,
         limits: &'a StageLimits,
     ) -> LocalBoxFuture<'a, Result<Response, SendFailure>>;
+
+    /// The size of the future behind [`send`](Self::send), in bytes.
+    #[cfg(test)]
+    fn future_bytes(&self, request: &SignedRequest<'_>, limits: &StageLimits) -> usize;
 }
 
 /// How long each stage of one attempt may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StageLimits {
+    /// When the attempt begins: now, but for what it took to sign it.
+    pub(crate) began: Instant,
     /// Until there is a connection: DNS, TCP, TLS.
     pub(crate) connect: Duration,
     /// Until the body of the request has left.

@@ -37,17 +37,19 @@ impl Answer {
                 heard.push_back(joined.into());
             }
             let Some(bytes) = heard.front_mut() else { break };
-            if !is_whole(bytes, self.seen) {
-                self.seen = bytes.len();
-                if self.seen > HEAD_BYTES_MAX {
-                    self.parsed = Some(Err(NotHttp("its head does not end")));
-                }
-                break;
-            }
-            let parsed = match parse(bytes, self.to_head) {
+            // Nearly always the first piece holds all of it. What comes in drops is not read from its start each time.
+            let worth_reading = self.seen == 0 || is_whole(bytes, self.seen);
+            let parsed = if worth_reading { parse(bytes, self.to_head) } else { Ok(None) };
+            let parsed = match parsed {
                 Ok(Some(parsed)) if parsed.bytes <= HEAD_BYTES_MAX => parsed,
                 Ok(Some(_)) => return self.is_none(NotHttp("its head is too long")),
-                Ok(None) => return self.is_none(NotHttp("its head ends in the middle")),
+                Ok(None) => {
+                    self.seen = bytes.len();
+                    if self.seen > HEAD_BYTES_MAX {
+                        self.parsed = Some(Err(NotHttp("its head does not end")));
+                    }
+                    break;
+                }
                 Err(not_http) => return self.is_none(not_http),
             };
             bytes.advance(parsed.bytes);

@@ -9,6 +9,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -320,7 +321,7 @@ impl Connection {
         if self.tls.is_none() {
             while (out.at as u64) < total {
                 let write = write(self.socket.clone(), out);
-                let (written, back) = match self.alongside(write, &mut heard).await? {
+                let (written, back) = match self.alongside(pin!(write), &mut heard).await? {
                     Either::Heard(heard) => return Ok(Sent::Partly(heard)),
                     Either::Done(BufResult(written, back)) => (written?, back),
                 };
@@ -350,7 +351,7 @@ impl Connection {
                     let mut socket = &socket;
                     socket.write(slice).await
                 };
-                let (written, back) = match self.alongside(write, &mut heard).await? {
+                let (written, back) = match self.alongside(pin!(write), &mut heard).await? {
                     Either::Heard(heard) => return Ok(Sent::Partly(heard)),
                     Either::Done(BufResult(written, back)) => (written?, back),
                 };
@@ -372,10 +373,9 @@ impl Connection {
     /// Runs a write while listening.
     async fn alongside<W: Future>(
         &mut self,
-        write: W,
+        mut write: Pin<&mut W>,
         look: &mut impl FnMut(&mut VecDeque<Bytes>) -> bool,
     ) -> Result<Either<W::Output>, Broken> {
-        let mut write = std::pin::pin!(write);
         poll_fn(|cx| {
             if let Poll::Ready(done) = write.as_mut().poll(cx) {
                 return Poll::Ready(Ok(Either::Done(done)));
@@ -391,7 +391,7 @@ impl Connection {
     }
 
     /// Says goodbye as TLS wants it, as far as that needs no waiting. A connection without TLS just ends.
-    pub(super) fn close(mut self) {
+    pub(super) fn close(mut self: Box<Self>) {
         let Some(tls) = &mut self.tls else { return };
         let mut out = mem::take(&mut self.records);
         tls.close_notify(&mut out);

@@ -21,7 +21,7 @@ mod tls_machine;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::Write as _;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use credentials::Host;
 use futures_util::future::LocalBoxFuture;
+use memchr::memchr_iter;
 use url::Url;
 
 use self::answer::Answer;
@@ -48,6 +49,9 @@ use crate::protocol::request::{Method, SignedRequest};
 /// A body of at most so many bytes is copied to memory of its own size, and its connection is free at once. Somebody
 /// who keeps a small object would otherwise keep a large buffer.
 const SMALL_BODY_BYTES_MAX: u64 = SMALL_BYTES as u64;
+
+/// The lines of [`DirectTransport::constant`].
+const CONSTANT_LINES: usize = 3;
 
 /// HTTP/1.1 over connections of this shard.
 pub(crate) struct DirectTransport {
@@ -112,10 +116,10 @@ impl DirectTransport {
         request: &SignedRequest<'_>,
         limits: &StageLimits,
     ) -> Result<Response, SendFailure> {
-        let started = clock::now();
+        let started = limits.began;
         let watch = self.deadlines.watch();
         let progress = Progress::new(&watch, limits, started);
-        match watch.run(self.attempt(request, &progress, started)).await {
+        match watch.run(pin!(self.attempt(request, &progress, started))).await {
             Ok(result) => result,
             Err(Elapsed) => Err(progress.too_late()),
         }
@@ -137,7 +141,7 @@ impl DirectTransport {
                 None => {
                     let connection = Box::pin(self.connector.connect()).await.map_err(not_connected)?;
                     now = clock::now();
-                    connection
+                    Box::new(connection)
                 }
             };
             match self.over(Lease { connection, permit }, request, progress, now).await {
@@ -234,12 +238,11 @@ impl DirectTransport {
 
     /// The head of a request, as it is sent.
     fn head_of(&self, request: &SignedRequest<'_>) -> Vec<u8> {
-        // A method, a version, a length, and signs between the rest.
-        const FIXED_BYTES: usize = 64;
+        // The usual fields without a session token; one that is longer grows once or twice.
+        const FIELDS_BYTES: usize = 512;
         let proxy = self.connector.hands_on();
-        let fields: usize = request.headers().map(|(name, value)| name.len() + value.len() + 4).sum();
-        let mut head = Vec::with_capacity(FIXED_BYTES + request.target.len() + self.constant.len() + fields);
-        let mut lines = 4;
+        let mut head = Vec::with_capacity(FIELDS_BYTES + request.target.len() + self.constant.len());
+        let mut lines = CONSTANT_LINES + 2;
         head.extend_from_slice(request.request.method.to_str().as_bytes());
         head.push(b' ');
         if proxy.is_some() {
@@ -254,20 +257,18 @@ impl DirectTransport {
             }
             lines += 1;
         };
-        for (name, value) in request.headers() {
-            field(name, value);
-        }
+        request.for_each_header(&mut field);
         if let Some(authorization) = proxy.and_then(Proxy::authorization) {
             field("proxy-authorization", authorization);
         }
         if request.states_length() {
-            write!(head, "content-length: {}\r\n", request.request.payload.len())
-                .expect("a Vec takes everything");
-            lines += 1;
+            field("content-length", itoa::Buffer::new().format(request.request.payload.len()));
         }
         head.extend_from_slice(b"\r\n");
-        let line_ends = head.iter().filter(|&&byte| byte == b'\n').count();
-        assert!(line_ends == lines + 1, "what goes into a header was checked where it was parsed");
+        assert!(
+            memchr_iter(b'\n', &head).count() == lines,
+            "what goes into a header was checked where it was parsed"
+        );
         head
     }
 }
@@ -279,6 +280,11 @@ impl Transport for DirectTransport {
         limits: &'a StageLimits,
     ) -> LocalBoxFuture<'a, Result<Response, SendFailure>> {
         Box::pin(self.exchange(request, limits))
+    }
+
+    #[cfg(test)]
+    fn future_bytes(&self, request: &SignedRequest<'_>, limits: &StageLimits) -> usize {
+        size_of_val(&self.exchange(request, limits))
     }
 }
 

@@ -34,13 +34,14 @@ pub(super) struct Pool {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
 /// A connection in use.
 pub(super) struct Lease {
-    pub(super) connection: Connection,
+    /// In memory of its own: it is handed from one future to the next.
+    pub(super) connection: Box<Connection>,
     pub(super) permit: Permit,
 }
 
@@ -61,7 +62,7 @@ impl Pool {
 
     /// The idle connection that was used last, unless it is too old, or is not quiet: the other side has closed it, or
     /// says what nobody asked for.
-    pub(super) fn take(&self, now: Instant) -> Option<Connection> {
+    pub(super) fn take(&self, now: Instant) -> Option<Box<Connection>> {
         loop {
             let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
             if now.saturating_duration_since(since) < IDLE_MAX && connection.is_quiet() {
