@@ -45,6 +45,7 @@ fn bench() -> Result<(), String> {
 
 fn run(options: &Options, place: &build::Place, scratch: &Path) -> Result<(), String> {
     let responder = Responder::start(place, &scratch.join("ca.pem"), options.responder_core)?;
+    let out = options.out.clone().unwrap_or_else(|| place.results(options.is_whole()));
     let mut results = Results::new(conditions::conditions(place, options)?);
     for workload in &options.workloads {
         let task = workloads::size(workload, options.quick);
@@ -69,18 +70,21 @@ fn run(options: &Options, place: &build::Place, scratch: &Path) -> Result<(), St
             }
             taking_part.retain(|contender| !leaving.contains(&contender.name));
         }
+        // After each workload, so that a run that is ended early was not for nothing.
+        keep(&results, &out)?;
     }
-    let text = tables::tables(&results);
-    print!("{text}");
-    let out = options.out.clone().unwrap_or_else(|| place.results(options.is_whole()));
+    print!("{}", tables::tables(&results));
+    eprintln!("table.md, results.json and plot.svg are in {}", out.display());
+    Ok(())
+}
+
+fn keep(results: &Results, out: &Path) -> Result<(), String> {
     let write = |name: &str, contents: &str| {
-        std::fs::create_dir_all(&out)
+        std::fs::create_dir_all(out)
             .and_then(|()| std::fs::write(out.join(name), contents))
             .map_err(|error| format!("{}: {error}", out.join(name).display()))
     };
-    write("table.md", &text)?;
+    write("table.md", &tables::tables(results))?;
     write("results.json", &results.json())?;
-    write("plot.svg", &plot::plot(&results))?;
-    eprintln!("table.md, results.json and plot.svg are in {}", out.display());
-    Ok(())
+    write("plot.svg", &plot::plot(results))
 }
