@@ -15,6 +15,7 @@ mod workloads;
 use std::path::Path;
 use std::process::ExitCode;
 
+use conditions::Conditions;
 use options::Options;
 use responder::Responder;
 use results::Results;
@@ -36,17 +37,24 @@ fn bench() -> Result<(), String> {
         return Ok(());
     };
     let place = build::Place::find()?;
+    // Before the builds, which would be all that it shows.
+    let conditions = conditions::conditions(&place, &options)?;
     place.build(&options.contenders)?;
     let scratch = place.scratch()?;
-    let result = run(&options, &place, &scratch);
+    let result = run(&options, &place, &scratch, conditions);
     std::fs::remove_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
     result
 }
 
-fn run(options: &Options, place: &build::Place, scratch: &Path) -> Result<(), String> {
+fn run(
+    options: &Options,
+    place: &build::Place,
+    scratch: &Path,
+    conditions: Conditions,
+) -> Result<(), String> {
     let responder = Responder::start(place, &scratch.join("ca.pem"), options.responder_core)?;
     let out = options.out.clone().unwrap_or_else(|| place.results(options.is_whole()));
-    let mut results = Results::new(conditions::conditions(place, options)?);
+    let mut results = Results::new(conditions);
     for workload in &options.workloads {
         let task = workloads::size(workload, options.quick);
         let round = Round { task: &task, place, scratch, responder: &responder, core: options.client_core };
