@@ -43,11 +43,18 @@ impl Report {
     }
 }
 
-pub(crate) fn report(task: &Task, before: &Snapshot, after: &Snapshot, moved: u64) -> Report {
+pub(crate) fn report(
+    task: &Task,
+    warmup: u64,
+    ops: u64,
+    before: &Snapshot,
+    after: &Snapshot,
+    moved: u64,
+) -> Report {
     Report {
         workload: task.workload.name.clone(),
-        ops: task.ops,
-        warmup: task.warmup,
+        ops,
+        warmup,
         moved,
         user_us: after.user_us - before.user_us,
         system_us: after.system_us - before.system_us,

@@ -1,6 +1,7 @@
 //! What a contender is asked to do, from its arguments.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -103,6 +104,18 @@ impl Task {
     #[must_use]
     pub fn share(&self, ops: u64) -> u64 {
         ops / self.workload.in_flight as u64
+    }
+
+    /// At least so many operations, and the same for every worker.
+    pub(crate) fn whole(&self, ops: u64) -> u64 {
+        ops.div_ceil(self.workload.in_flight as u64) * self.workload.in_flight as u64
+    }
+
+    /// As many of `ops` as fit into `limit` at the pace of `done` operations in `took`.
+    pub(crate) fn within(&self, ops: u64, done: u64, took: Duration, limit: Duration) -> u64 {
+        let fit = done as f64 * limit.as_secs_f64() / took.as_secs_f64().max(1e-9);
+        let in_flight = self.workload.in_flight as u64;
+        ops.min(fit as u64) / in_flight * in_flight
     }
 
     /// The certificate to trust, as bytes.

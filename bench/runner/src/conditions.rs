@@ -13,6 +13,8 @@ pub(crate) struct Conditions {
     pub(crate) cores: usize,
     pub(crate) kernel: String,
     pub(crate) rustc: String,
+    /// What else ran when this began: above 0.5, others were using the cores that are measured.
+    pub(crate) load: f64,
     pub(crate) rounds: usize,
     /// Package and version, by contender.
     pub(crate) contenders: Vec<(String, String)>,
@@ -24,6 +26,7 @@ pub(crate) fn conditions(place: &Place, options: &Options) -> Result<Conditions,
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let lock = std::fs::read_to_string(place.root.join("Cargo.lock")).map_err(|error| error.to_string())?;
     let rustc = Command::new("rustc").arg("--version").output().map_err(|error| format!("rustc: {error}"))?;
+    let load = read("/proc/loadavg")?.split(' ').next().and_then(|load| load.parse().ok());
     let contenders = options.contenders.iter().map(|contender| {
         let versions =
             contender.versions.iter().map(|package| format!("{package} {}", version(&lock, package)));
@@ -36,6 +39,7 @@ pub(crate) fn conditions(place: &Place, options: &Options) -> Result<Conditions,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
         rustc: String::from_utf8_lossy(&rustc.stdout).trim().to_owned(),
+        load: load.unwrap_or(0.0),
         rounds: options.rounds,
         contenders: contenders.collect(),
     })

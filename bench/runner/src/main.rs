@@ -15,6 +15,7 @@ mod workloads;
 use std::path::Path;
 use std::process::ExitCode;
 
+use conditions::Conditions;
 use options::Options;
 use responder::Responder;
 use results::Results;
@@ -36,16 +37,24 @@ fn bench() -> Result<(), String> {
         return Ok(());
     };
     let place = build::Place::find()?;
+    // Before the builds, which would be all that it shows.
+    let conditions = conditions::conditions(&place, &options)?;
     place.build(&options.contenders)?;
     let scratch = place.scratch()?;
-    let result = run(&options, &place, &scratch);
+    let result = run(&options, &place, &scratch, conditions);
     std::fs::remove_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
     result
 }
 
-fn run(options: &Options, place: &build::Place, scratch: &Path) -> Result<(), String> {
+fn run(
+    options: &Options,
+    place: &build::Place,
+    scratch: &Path,
+    conditions: Conditions,
+) -> Result<(), String> {
     let responder = Responder::start(place, &scratch.join("ca.pem"), options.responder_core)?;
-    let mut results = Results::new(conditions::conditions(place, options)?);
+    let out = options.out.clone().unwrap_or_else(|| place.results(options.is_whole()));
+    let mut results = Results::new(conditions);
     for workload in &options.workloads {
         let task = workloads::size(workload, options.quick);
         let round = Round { task: &task, place, scratch, responder: &responder, core: options.client_core };
@@ -69,18 +78,21 @@ fn run(options: &Options, place: &build::Place, scratch: &Path) -> Result<(), St
             }
             taking_part.retain(|contender| !leaving.contains(&contender.name));
         }
+        // After each workload, so that a run that is ended early was not for nothing.
+        keep(&results, &out)?;
     }
-    let text = tables::tables(&results);
-    print!("{text}");
-    let out = options.out.clone().unwrap_or_else(|| place.results(options.is_whole()));
+    print!("{}", tables::tables(&results));
+    eprintln!("table.md, results.json and plot.svg are in {}", out.display());
+    Ok(())
+}
+
+fn keep(results: &Results, out: &Path) -> Result<(), String> {
     let write = |name: &str, contents: &str| {
-        std::fs::create_dir_all(&out)
+        std::fs::create_dir_all(out)
             .and_then(|()| std::fs::write(out.join(name), contents))
             .map_err(|error| format!("{}: {error}", out.join(name).display()))
     };
-    write("table.md", &text)?;
+    write("table.md", &tables::tables(results))?;
     write("results.json", &results.json())?;
-    write("plot.svg", &plot::plot(&results))?;
-    eprintln!("table.md, results.json and plot.svg are in {}", out.display());
-    Ok(())
+    write("plot.svg", &plot::plot(results))
 }

@@ -12,8 +12,13 @@ pub(crate) fn tables(results: &Results) -> String {
     let conditions = &results.conditions;
     let mut text = format!(
         "# Results\n\n{}, {} cores, Linux {}, {}. {} rounds, all contenders in turn in each. The client is bound to one \
-         core, the responder to another.\n\n",
-        conditions.cpu, conditions.cores, conditions.kernel, conditions.rustc, conditions.rounds
+         core, the responder to another. Load average at the beginning: {}.\n\n",
+        conditions.cpu,
+        conditions.cores,
+        conditions.kernel,
+        conditions.rustc,
+        conditions.rounds,
+        conditions.load
     );
     for (name, about) in &conditions.contenders {
         writeln!(text, "- `{name}`: {about}").expect("a String takes everything");
