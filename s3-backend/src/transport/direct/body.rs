@@ -51,7 +51,7 @@ impl IncomingBody {
     fn finish(&mut self) {
         let Some(mut lease) = self.lease.take() else { return };
         // What follows a body was not asked for.
-        if self.reusable && lease.connection.heard().is_empty() {
+        if self.reusable && lease.connection.heard().is_empty() && lease.connection.expect(0).is_ok() {
             self.pool.give_back(lease);
         } else {
             lease.connection.close();
@@ -97,6 +97,11 @@ impl Stream for IncomingBody {
                 Some(left) if left <= SMALL_BYTES as u64 => SMALL_BYTES,
                 _ => LARGE_BYTES,
             };
+            if !connection.is_listening()
+                && let Err(error) = connection.expect(this.decoder.left().unwrap_or(0))
+            {
+                return this.fail(Cause::Connection, error.to_string());
+            }
             let mut hear = poll_fn(|cx| connection.poll_hear(room, cx));
             match std::task::ready!(this.watch.poll(Pin::new(&mut hear), cx)) {
                 Ok(Ok(Heard::Something)) => this.waiting = false,

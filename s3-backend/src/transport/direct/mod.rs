@@ -13,6 +13,7 @@ mod connect;
 mod connection;
 mod framing;
 mod head;
+mod low_water;
 pub(crate) mod one_shot;
 mod permits;
 mod pool;
