@@ -28,6 +28,8 @@ mod open;
 mod storage;
 #[cfg(feature = "direct")]
 mod transport;
+#[cfg(feature = "direct")]
+mod verified;
 
 #[cfg(feature = "direct")]
 pub use crate::host::system_host;
