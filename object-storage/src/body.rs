@@ -17,6 +17,10 @@ use crate::payload::Payload;
 ///
 /// A body that ends early is an error (`Corrupt`), and so is one that goes on beyond its length (`Protocol`);
 /// after an error it is over.
+///
+/// Where the store keeps a checksum of the whole object, all bytes are compared with it when the last of them are here:
+/// if they are not the stored ones, an error (`Corrupt`) comes instead of the last chunk. Whoever uses chunks before
+/// the end has come, uses bytes that nobody has verified.
 pub struct Body {
     /// `None`: nothing comes but what is held.
     chunks: Option<LocalBoxStream<'static, Result<Bytes>>>,
@@ -80,7 +84,8 @@ impl Body {
     /// # Errors
     ///
     /// `Unavailable` or `Timeout` when the store stopped answering: get the rest with a range and `if_match`.
-    /// `Corrupt` when the body ended early, `Protocol` when it did not end: do not use what came.
+    /// `Corrupt` when the body ended early or is not what was stored, `Protocol` when it did not end: do not use what
+    /// came.
     pub async fn next_chunk(&mut self) -> Option<Result<Bytes>> {
         self.next().await
     }

@@ -58,7 +58,9 @@ pub enum ErrorKind {
     Timeout,
     /// The disk or the quota is full. Make room.
     NoSpace,
-    /// The bytes are not the ones that were stored: a wrong checksum, a short file. Do not use them.
+    /// The bytes are not the ones that were stored: a wrong checksum, a short file. Do not use them. Of a write: the
+    /// store refused bytes because they were not the ones that were sent, each time they were sent. Nothing was stored.
+    /// (What was stored as something else than was sent is `Indeterminate`, with a cause of this kind.)
     Corrupt,
     /// The store broke the rules of its protocol. Report it; do not trust it with writes.
     Protocol,

@@ -33,8 +33,9 @@ use crate::payload::Payload;
 ///
 /// **Errors** that every method can return: `Unavailable`, `Timeout`, `Throttled` (try again; nothing was
 /// done), `Unauthenticated`, `PermissionDenied`, `Config` (mend the set-up), `Protocol` (distrust the store),
-/// `Io` and `NoSpace` (local disks), `InvalidInput` (mend the call; nothing was sent), and for writes
-/// `Indeterminate`. Each method names what else comes.
+/// `Io` and `NoSpace` (local disks), `InvalidInput` (mend the call; nothing was sent), and for writes `Corrupt` (the
+/// bytes were damaged on the way each time they were sent, and refused) and `Indeterminate`. Each method names what
+/// else comes.
 ///
 /// Not `Send`: every shard builds its own store from a [`StorageFactory`](crate::StorageFactory).
 /// The short forms (`get_bytes`, `put_if_absent`, ...) are in [`ObjectStorageExt`](crate::ObjectStorageExt).
@@ -64,7 +65,8 @@ pub trait ObjectStorage: fmt::Debug {
     /// # Errors
     ///
     /// `NotFound`, `RangeNotSatisfiable`, `PreconditionFailed` (`if_match`), `NotModified` (`if_none_match`),
-    /// `InvalidInput` (a range without bytes), `Corrupt` (what is stored is damaged).
+    /// `InvalidInput` (a range without bytes), `Corrupt` (what came is not what was stored, or that is damaged). The
+    /// [`Body`](crate::Body) says when its bytes are verified.
     ///
     /// [GetObject]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     fn get<'a>(&'a self, key: &'a Key, options: GetOptions) -> LocalBoxFuture<'a, Result<GetOutcome>>;

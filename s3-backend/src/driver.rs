@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use credentials::{CredentialsCache, CredentialsError, Host};
 use futures_util::StreamExt;
 use futures_util::future::poll_immediate;
-use object_storage::config::Timeouts;
+use object_storage::config::{Checksums, Timeouts};
 use object_storage::{Error, ErrorKind, Operation, Result};
 
 use crate::clock;
@@ -34,6 +34,7 @@ pub(crate) struct Driver {
     pub(crate) host: Host,
     pub(crate) timeouts: Timeouts,
     pub(crate) attempts_max: u32,
+    pub(crate) checksums: Checksums,
 }
 
 /// An answer, and the body if it is the object itself.
@@ -49,6 +50,11 @@ impl Driver {
     pub(crate) async fn open(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks)> {
         let (opened, body) = self.drive(action).await?;
         Ok((opened, body.expect("a get hands its body on")))
+    }
+
+    /// Whether writes carry a checksum.
+    pub(crate) fn sends_checksums(&self) -> bool {
+        self.checksums == Checksums::WhenSupported
     }
 
     /// A URL that holds the right to make this request.
@@ -175,6 +181,11 @@ impl Driver {
         {
             self.credentials.invalidate(keys.access_key_id());
         }
+        if let Ended::Refused(refusal) = &ended
+            && refusal.blames_connection()
+        {
+            self.transport.forget_idle();
+        }
         ended
     }
 
@@ -204,7 +215,14 @@ impl Driver {
         }
         let body = match action.body() {
             AnswerBody::Object => {
-                return match action.read(&self.place, head, &[]) {
+                let read = action.read(&self.place, head, &[]).and_then(|output| {
+                    // What is all here is compared here, where it can still be asked for again.
+                    if let Chunks::Whole(bytes) = &response.body {
+                        action.verify(head, &output, bytes.as_deref().unwrap_or_default())?;
+                    }
+                    Ok(output)
+                });
+                return match read {
                     Ok(output) => Ended::Done((output, Some(response.body))),
                     Err(refusal) => Ended::Refused(refusal),
                 };

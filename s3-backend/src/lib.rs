@@ -7,7 +7,12 @@
 
 #![cfg_attr(
     not(feature = "direct"),
-    expect(dead_code, unused_imports, reason = "without a transport nobody asks the protocol")
+    expect(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        reason = "without a transport nobody asks the protocol"
+    )
 )]
 
 mod protocol;
@@ -28,6 +33,8 @@ mod open;
 mod storage;
 #[cfg(feature = "direct")]
 mod transport;
+#[cfg(feature = "direct")]
+mod verified;
 
 #[cfg(feature = "direct")]
 pub use crate::host::system_host;

@@ -1,26 +1,67 @@
-//! The handle of one multipart upload.
+//! The handle of one multipart upload, which remembers the checksums of its parts.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use object_storage::limits::PART_BYTES_MAX;
 use object_storage::{
-    CompleteOptions, Error, ErrorKind, Key, LocalBoxFuture, MultipartUpload, Operation, PageToken, Part,
-    PartNumber, PartsPage, Payload, PutMode, PutOutcome, Result, UploadId,
+    CompleteOptions, ETag, Error, ErrorKind, Key, LocalBoxFuture, MultipartUpload, Operation, PageToken,
+    Part, PartNumber, PartsPage, Payload, PutMode, PutOutcome, Result, UploadId,
 };
 
 use crate::driver::Driver;
-use crate::protocol::operations::{AbortMultipartUpload, CompleteMultipartUpload, ListParts, UploadPart};
+use crate::protocol::checksum::Crc64Nvme;
+use crate::protocol::operations::{
+    AbortMultipartUpload, CompleteMultipartUpload, ListParts, PartsDigest, UploadPart,
+};
 
 #[derive(Debug)]
 pub(crate) struct S3MultipartUpload {
-    pub(crate) driver: Rc<Driver>,
-    pub(crate) key: Key,
-    pub(crate) upload_id: UploadId,
+    driver: Rc<Driver>,
+    key: Key,
+    upload_id: UploadId,
     /// Whether the store honours conditions on completion.
-    pub(crate) conditional: bool,
+    conditional: bool,
+    /// Whether the upload was begun with checksums of the kind that we send. S3 refuses them in any other upload; of
+    /// one that somebody resumes it is known once its parts were listed, and until then they go without.
+    checksums: Cell<bool>,
+    /// What is known of the parts: from sending them, or from listing them. At most 10,000.
+    parts: RefCell<BTreeMap<PartNumber, Sent>>,
+}
+
+/// A part as the store has it.
+#[derive(Debug)]
+struct Sent {
+    etag: ETag,
+    size: u64,
+    checksum: Crc64Nvme,
 }
 
 impl S3MultipartUpload {
+    pub(crate) fn new(
+        driver: Rc<Driver>,
+        key: Key,
+        upload_id: UploadId,
+        conditional: bool,
+        checksums: bool,
+    ) -> S3MultipartUpload {
+        let (checksums, parts) = (Cell::new(checksums), RefCell::default());
+        S3MultipartUpload { driver, key, upload_id, conditional, checksums, parts }
+    }
+
+    fn remember(&self, part: &Part, checksum: Crc64Nvme) {
+        let sent = Sent { etag: part.etag.clone(), size: part.size, checksum };
+        self.parts.borrow_mut().insert(part.number, sent);
+    }
+
+    /// The checksum of this very part, if it is known.
+    fn checksum_of(&self, part: &Part) -> Option<Crc64Nvme> {
+        let parts = self.parts.borrow();
+        let sent = parts.get(&part.number)?;
+        (sent.etag == part.etag && sent.size == part.size).then_some(sent.checksum)
+    }
+
     fn refuse(&self, operation: Operation, kind: ErrorKind, message: &str) -> Error {
         Error::new(kind, operation, message).with_key(&self.key)
     }
@@ -57,7 +98,13 @@ impl MultipartUpload for S3MultipartUpload {
                 let message = "a part holds at most 5 GiB";
                 return Err(self.refuse(Operation::UploadPart, ErrorKind::InvalidInput, message));
             }
-            self.driver.run(&UploadPart { key: &self.key, upload_id: &self.upload_id, number, payload }).await
+            let checksum = self.checksums.get().then(|| Crc64Nvme::of(&payload));
+            let (key, upload_id) = (&self.key, &self.upload_id);
+            let part = self.driver.run(&UploadPart { key, upload_id, number, payload, checksum }).await?;
+            if let Some(checksum) = checksum {
+                self.remember(&part, checksum);
+            }
+            Ok(part)
         })
     }
 
@@ -68,9 +115,10 @@ impl MultipartUpload for S3MultipartUpload {
     ) -> LocalBoxFuture<'a, Result<PutOutcome>> {
         Box::pin(async move {
             self.check(parts, &options.mode)?;
-            let action =
-                CompleteMultipartUpload { key: &self.key, upload_id: &self.upload_id, parts, options };
-            self.driver.run(&action).await
+            let digest = self.driver.sends_checksums();
+            let digest = digest.then(|| PartsDigest::new(parts, |part| self.checksum_of(part)));
+            let (key, upload_id) = (&self.key, &self.upload_id);
+            self.driver.run(&CompleteMultipartUpload { key, upload_id, parts, options, digest }).await
         })
     }
 
@@ -82,7 +130,18 @@ impl MultipartUpload for S3MultipartUpload {
 
     fn list_parts_page<'a>(&'a self, page: Option<&'a PageToken>) -> LocalBoxFuture<'a, Result<PartsPage>> {
         Box::pin(async move {
-            self.driver.run(&ListParts { key: &self.key, upload_id: &self.upload_id, page }).await
+            let list = ListParts { key: &self.key, upload_id: &self.upload_id, page };
+            let listed = self.driver.run(&list).await?;
+            if listed.takes_crc64nvme && self.driver.sends_checksums() {
+                self.checksums.set(true);
+                for (part, checksum) in listed.page.parts.iter().zip(listed.checksums) {
+                    // What we know from sending is worth more than what we are told.
+                    if let (Some(checksum), None) = (checksum, self.checksum_of(part)) {
+                        self.remember(part, checksum);
+                    }
+                }
+            }
+            Ok(listed.page)
         })
     }
 }

@@ -179,6 +179,7 @@ impl Shared {
             host,
             timeouts: config.timeouts().clone(),
             attempts_max: config.attempts_max(),
+            checksums: config.checksums(),
         };
         Ok(S3Storage {
             driver: Rc::new(driver),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use object_storage::config::Checksums;
 use object_storage::limits::{DELETE_KEYS_MAX, PUT_BYTES_MAX};
 use object_storage::{
     Answer, Body, Capabilities, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
@@ -15,12 +16,14 @@ use object_storage::{
 
 use crate::driver::{Driver, kind_of};
 use crate::multipart::S3MultipartUpload;
+use crate::protocol::checksum::Crc64Nvme;
 use crate::protocol::operations::{
     CopyObject, CreateBucket, CreateMultipartUpload, DeleteBucket, DeleteObject, DeleteObjects, GetObject,
     HeadObject, ListMultipartUploads, ListObjectsV2, PutBucketLifecycleConfiguration, PutObject,
 };
 use crate::protocol::presign::PresignedUrl;
 use crate::transport::Chunks;
+use crate::verified::Verified;
 
 /// A bucket (or a prefix of one) on S3, or on a store that speaks S3.
 ///
@@ -30,6 +33,20 @@ use crate::transport::Chunks;
 /// Writes are never reported as "not applied" unless that is certain: see
 /// [`ErrorKind::Indeterminate`]. Reads, overwrites, deletes and parts are tried again when that can help;
 /// conditional writes only while no earlier attempt can have been applied.
+///
+/// # Integrity
+///
+/// Unless [`Checksums`] says otherwise, a put and every part carry a CRC64NVME, computed once, before the first
+/// attempt. A store that finds other bytes refuses them; that is tried again over another connection, at most twice,
+/// and then is [`ErrorKind::Corrupt`]: nothing was stored. A store that answers with another checksum has stored
+/// something else: this too is tried again where a repetition does no harm, and then is
+/// [`ErrorKind::Indeterminate`] with a cause of kind `Corrupt`, because *something* is there under the key. Completing
+/// an upload states the size of the object and, if the checksum of each part is known, that of the object.
+///
+/// A get of a whole object is compared with what the store has kept of it (a checksum over all its bytes: CRC64NVME,
+/// CRC32C, CRC32 or SHA-256). Small bodies are compared before `get` returns, and asked for again as above. In larger
+/// ones a mismatch is an error *instead of the last chunk*: what came before it is not verified until the end has
+/// come. A range cannot be compared, nor can an object of which the store has no such checksum.
 #[derive(Debug)]
 pub struct S3Storage {
     pub(crate) driver: Rc<Driver>,
@@ -90,7 +107,7 @@ impl S3Storage {
     /// `InvalidInput`: `valid` is longer than S3's seven days, or less than a second. `Unauthenticated`: there are no
     /// keys to sign with, or the store is used anonymously.
     pub async fn presign_get(&self, key: &Key, valid: Duration) -> Result<PresignedUrl> {
-        let get = GetObject { key, options: GetOptions::default() };
+        let get = GetObject { key, options: GetOptions::default(), checksums: Checksums::Off };
         self.driver.presign(&get, valid).await
     }
 
@@ -102,7 +119,7 @@ impl S3Storage {
     ///
     /// As [`presign_get`](Self::presign_get); `InvalidInput` also for a key that no store writes.
     pub async fn presign_put(&self, key: &Key, mode: PutMode, valid: Duration) -> Result<PresignedUrl> {
-        let put = PutObject { key, payload: Payload::new(), options: mode.into() };
+        let put = PutObject { key, payload: Payload::new(), options: mode.into(), checksum: None };
         self.driver.presign(&put, valid).await
     }
 
@@ -134,11 +151,13 @@ impl S3Storage {
             let message = "one put stores at most 5 GiB: use a multipart upload";
             return Err(Error::new(ErrorKind::InvalidInput, Operation::PutObject, message).with_key(key));
         }
-        self.driver.run(&PutObject { key, payload, options }).await
+        let checksum = self.driver.sends_checksums().then(|| Crc64Nvme::of(&payload));
+        self.driver.run(&PutObject { key, payload, options, checksum }).await
     }
 
     async fn get_object(&self, key: &Key, options: GetOptions) -> Result<GetOutcome> {
-        let (opened, chunks) = self.driver.open(&GetObject { key, options }).await?;
+        let (opened, chunks) =
+            self.driver.open(&GetObject { key, options, checksums: self.driver.checksums }).await?;
         let length = opened.range.end - opened.range.start;
         if let Chunks::Whole(bytes) = chunks {
             let body = Body::from_chunk(length, bytes.unwrap_or_default());
@@ -150,8 +169,34 @@ impl S3Storage {
                 Error::new(kind_of(failure.cause), Operation::GetObject, failure.message).with_key(&owner)
             })
         });
-        let body = Body::from_stream(length, chunks);
+        let body = match opened.checksum {
+            Some(checksum) => {
+                let transport = Rc::clone(&self.driver.transport);
+                Body::from_stream(
+                    length,
+                    Verified::new(chunks, checksum.check(), length, key.clone(), transport),
+                )
+            }
+            None => Body::from_stream(length, chunks),
+        };
         Ok(GetOutcome::new(opened.meta, opened.attributes, opened.range, body))
+    }
+
+    /// The handle of an upload. `checksums`: it was begun with checksums of the kind that we send.
+    fn upload(&self, key: &Key, upload_id: &UploadId, checksums: bool) -> Result<Rc<dyn MultipartUpload>> {
+        self.driver.place.full(Operation::UploadPart, key)?;
+        if upload_id.as_str().is_empty() {
+            // Without an id "complete" and "abort" would be other operations, "delete the object" among them.
+            return Err(Error::new(ErrorKind::InvalidInput, Operation::UploadPart, "the upload id is empty")
+                .with_key(key));
+        }
+        Ok(Rc::new(S3MultipartUpload::new(
+            Rc::clone(&self.driver),
+            key.clone(),
+            upload_id.clone(),
+            self.capabilities.complete_create,
+            checksums,
+        )))
     }
 
     async fn delete_objects(&self, keys: &[Key]) -> Vec<Result<()>> {
@@ -268,24 +313,14 @@ impl ObjectStorage for S3Storage {
         options: MultipartOptions,
     ) -> LocalBoxFuture<'a, Result<Rc<dyn MultipartUpload>>> {
         Box::pin(async move {
-            let upload_id = self.driver.run(&CreateMultipartUpload { key, options }).await?;
-            self.resume_multipart_upload(key, &upload_id)
+            let checksums = self.driver.sends_checksums();
+            let upload_id = self.driver.run(&CreateMultipartUpload { key, options, checksums }).await?;
+            self.upload(key, &upload_id, checksums)
         })
     }
 
     fn resume_multipart_upload(&self, key: &Key, upload_id: &UploadId) -> Result<Rc<dyn MultipartUpload>> {
-        self.driver.place.full(Operation::UploadPart, key)?;
-        if upload_id.as_str().is_empty() {
-            // Without an id "complete" and "abort" would be other operations, "delete the object" among them.
-            return Err(Error::new(ErrorKind::InvalidInput, Operation::UploadPart, "the upload id is empty")
-                .with_key(key));
-        }
-        Ok(Rc::new(S3MultipartUpload {
-            driver: Rc::clone(&self.driver),
-            key: key.clone(),
-            upload_id: upload_id.clone(),
-            conditional: self.capabilities.complete_create,
-        }))
+        self.upload(key, upload_id, false)
     }
 
     fn list_multipart_uploads_page<'a>(
@@ -328,7 +363,8 @@ mod tests {
             let config = config.as_object().expect("an object store").clone();
             let storage = S3Storage::open(&config, Host::builder().build()).await.expect("opened");
             let key = Key::parse("k").expect("a key");
-            let put = PutObject { key: &key, payload: Payload::new(), options: PutOptions::default() };
+            let options = PutOptions::default();
+            let put = PutObject { key: &key, payload: Payload::new(), options, checksum: None };
             let request = put.request(&storage.driver.place).expect("sendable");
             let identity = Identity::Anonymous;
             let signed = storage.driver.signing.sign(&request, &identity, std::time::SystemTime::UNIX_EPOCH);
@@ -343,7 +379,8 @@ mod tests {
                 body: second,
                 total: second,
             };
-            let get = GetObject { key: &key, options: GetOptions::default() };
+            let checksums = storage.driver.checksums;
+            let get = GetObject { key: &key, options: GetOptions::default(), checksums };
             let sizes = [
                 size_of_val(&storage.put_object(&key, Payload::new(), PutOptions::default())),
                 size_of_val(&storage.get_object(&key, GetOptions::default())),

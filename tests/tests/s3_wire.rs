@@ -13,6 +13,8 @@ mod store;
 mod answers;
 #[path = "s3_wire/connections.rs"]
 mod connections;
+#[path = "s3_wire/integrity.rs"]
+mod integrity;
 #[path = "s3_wire/requests.rs"]
 mod requests;
 #[path = "s3_wire/secrets.rs"]

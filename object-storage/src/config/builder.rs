@@ -243,7 +243,7 @@ impl ObjectConfigBuilder {
         self
     }
 
-    /// Which checksums go with the bytes of objects. Default: [`Checksums::WhenSupported`].
+    /// Which checksums go with the bytes of objects, and whether reads are compared with them. Default: [`Checksums::WhenSupported`].
     pub fn checksums(mut self, checksums: Checksums) -> Self {
         self.checksums = Some(checksums);
         self

@@ -119,11 +119,14 @@ pub enum PayloadSigning {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Checksums {
-    /// Writes carry a CRC64NVME, which the store checks before it keeps them; reads are checked against the one
-    /// that was kept. A store that knows no checksums ignores both. In files: `"when-supported"`.
+    /// Puts and parts carry a CRC64NVME, which the store checks before it keeps them, and completing an upload states
+    /// the size of the object and the checksum of all of it. Gets of whole objects are compared with the checksum that
+    /// was kept (CRC64NVME, CRC32C, CRC32 or SHA-256, of all bytes); ranges cannot be. A store that knows no checksums
+    /// ignores all this. Costs less than 0.2 µs per 4 KiB and about 0.5 ms per 8 MiB. In files: `"when-supported"`.
     #[default]
     WhenSupported,
-    /// Only where S3 refuses a request without. For stores that refuse one with. In files: `"when-required"`.
+    /// Sent and asked for only where S3 refuses a request without, which is a bulk delete. For stores that refuse one
+    /// with. What such a store sends of its own accord is compared all the same. In files: `"when-required"`.
     WhenRequired,
     /// As `WhenRequired`, and what is read is not checked even if the store sends a checksum. In files: `"off"`.
     Off,

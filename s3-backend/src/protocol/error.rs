@@ -32,6 +32,12 @@ pub(crate) enum Class {
     Throttle,
     /// Something failed on the way or inside; whether anything was done is open.
     Transient,
+    /// Definite, and because the bytes that arrived were not the ones that were sent. Over another connection the same
+    /// request may do.
+    BadDigest,
+    /// The answer contradicts its own checksum, or that of what was sent. For a read: not what is stored. Of a write:
+    /// something is stored, and it is not what was sent.
+    Corrupt,
     /// The answer makes no sense. For a read that ends it; of a write it says nothing.
     Violation,
 }
@@ -53,6 +59,17 @@ impl Refusal {
         Refusal {
             kind: ErrorKind::Protocol,
             class: Class::Violation,
+            message: message.into(),
+            answer: answer(head, None),
+            retry_after: None,
+        }
+    }
+
+    /// An answer that is not what its checksum says, or that names another checksum than the one that was sent.
+    pub(crate) fn corrupt(head: &ResponseHead, message: impl Into<String>) -> Refusal {
+        Refusal {
+            kind: ErrorKind::Corrupt,
+            class: Class::Corrupt,
             message: message.into(),
             answer: answer(head, None),
             retry_after: None,
@@ -92,6 +109,11 @@ impl Refusal {
         refusal
     }
 
+    /// Whether the connection is to blame, so that no other request should be entrusted to it.
+    pub(crate) fn blames_connection(&self) -> bool {
+        matches!(self.class, Class::BadDigest | Class::Corrupt)
+    }
+
     /// Whether the keys are to blame, so that whoever holds them should ask their source again.
     pub(crate) fn blames_keys(&self) -> bool {
         self.class == Class::StaleKeys
@@ -117,7 +139,9 @@ impl Refusal {
         let (kind, class) = classify(status, code.unwrap_or_default(), condition);
         let (kind, class) = match class {
             // Who is not S3 cannot speak for S3.
-            Class::Definite | Class::StaleKeys if !from_s3 => (ErrorKind::Protocol, Class::Violation),
+            Class::Definite | Class::StaleKeys | Class::BadDigest if !from_s3 => {
+                (ErrorKind::Protocol, Class::Violation)
+            }
             class => (kind, class),
         };
         Refusal {
@@ -156,7 +180,7 @@ fn is_redirect(status: u16) -> bool {
 
 /// The table.
 fn classify(status: u16, code: &str, condition: Condition) -> (ErrorKind, Class) {
-    use Class::{Definite, StaleKeys, Throttle, Transient, Violation};
+    use Class::{BadDigest, Definite, StaleKeys, Throttle, Transient, Violation};
     let unmatched = match condition {
         Condition::Create => ErrorKind::AlreadyExists,
         Condition::Match | Condition::Other => ErrorKind::PreconditionFailed,
@@ -188,9 +212,15 @@ fn classify(status: u16, code: &str, condition: Condition) -> (ErrorKind, Class)
         (_, "EntityTooLarge" | "EntityTooSmall" | "InvalidPart" | "InvalidPartOrder" | "KeyTooLongError") => {
             (ErrorKind::InvalidInput, Definite)
         }
-        (_, "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch") => {
-            (ErrorKind::Corrupt, Definite)
-        }
+        // The digests that we send are of the bytes that we send: what does not fit them was damaged on the way.
+        (
+            _,
+            "BadDigest"
+            | "InvalidDigest"
+            | "IncompleteBody"
+            | "XAmzContentSHA256Mismatch"
+            | "XAmzContentChecksumMismatch",
+        ) => (ErrorKind::Corrupt, BadDigest),
         (_, "NotImplemented") => (ErrorKind::Unsupported, Definite),
         (301 | 302 | 303 | 307 | 308, _) => (ErrorKind::Config, Definite),
         (304, _) => (ErrorKind::NotModified, Definite),
@@ -391,6 +421,17 @@ mod tests {
         }
         assert!(Refusal::read(&head(400), b"", Condition::Other, true).blames_keys());
         assert!(!Refusal::read(&head(403), b"", Condition::Other, true).blames_keys());
+    }
+
+    #[test]
+    fn bytes_that_were_damaged_on_the_way_are_refused_for_certain_and_may_go_again() {
+        for code in ["BadDigest", "InvalidDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"] {
+            let refusal = Refusal::read(&head(400), document(code).as_bytes(), Condition::Create, false);
+            assert_eq!((refusal.kind, refusal.class), (ErrorKind::Corrupt, Class::BadDigest), "{code}");
+            assert!(refusal.blames_connection(), "{code}");
+        }
+        let denied = Refusal::read(&head(403), document("AccessDenied").as_bytes(), Condition::Create, false);
+        assert!(!denied.blames_connection());
     }
 
     #[test]

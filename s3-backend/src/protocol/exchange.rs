@@ -10,6 +10,7 @@ use std::time::Duration;
 use object_storage::{Error, ErrorKind, Key, Operation, Result};
 
 use super::error::{Class, Refusal};
+use super::limits::CORRUPT_RETRIES_MAX;
 use super::retry::RetryPolicy;
 
 /// What an operation does to the store, which decides what may be repeated.
@@ -73,6 +74,8 @@ pub(crate) struct Exchange<T> {
     maybe: bool,
     /// Whether an attempt was made again because of stale keys, which helps once or not at all.
     rekeyed: bool,
+    /// How often an attempt was made again because bytes did not arrive as they were sent.
+    corrupt_retries: u32,
     state: State<T>,
 }
 
@@ -99,6 +102,7 @@ impl<T> Exchange<T> {
             attempts: 0,
             maybe: false,
             rekeyed: false,
+            corrupt_retries: 0,
             state: State::Ready,
         }
     }
@@ -138,7 +142,7 @@ impl<T> Exchange<T> {
 
     fn refused(&mut self, refusal: Refusal, elapsed: Duration, jitter: f64) -> State<T> {
         let class = refusal.class;
-        if !matches!(class, Class::Definite | Class::StaleKeys) {
+        if !matches!(class, Class::Definite | Class::StaleKeys | Class::BadDigest) {
             self.may_be_applied();
         }
         let again = match class {
@@ -153,6 +157,10 @@ impl<T> Exchange<T> {
             Class::StaleKeys => !std::mem::replace(&mut self.rekeyed, true),
             Class::Throttle | Class::Transient => true,
             Class::Violation => self.effect != Effect::Read,
+            Class::BadDigest | Class::Corrupt => {
+                self.corrupt_retries += 1;
+                self.corrupt_retries <= CORRUPT_RETRIES_MAX
+            }
         };
         let retry_after = refusal.retry_after;
         let error = self.error(refusal.kind, refusal.message).with_answer(refusal.answer);
@@ -313,6 +321,35 @@ mod tests {
         assert_eq!(kind(Effect::Conditional, late), ErrorKind::Indeterminate);
     }
 
+    fn corrupt() -> Ended<u32> {
+        let head = ResponseHead { status: 200, headers: Headers::default() };
+        Ended::Refused(Refusal::corrupt(&head, "another checksum"))
+    }
+
+    #[test]
+    fn bytes_damaged_on_the_way_go_again_twice_and_a_refusal_of_them_is_believed() {
+        let bad = || refused(400, "BadDigest");
+        for effect in [Effect::Read, Effect::Repeatable, Effect::Conditional] {
+            assert_eq!(run(effect, vec![bad(), bad(), Ended::Done(7)]).expect("applied"), 7);
+            assert_eq!(kind(effect, vec![bad(), bad(), bad()]), ErrorKind::Corrupt);
+        }
+        let late = vec![unanswered(true), bad(), bad(), bad()];
+        assert_eq!(kind(Effect::Repeatable, late), ErrorKind::Indeterminate);
+    }
+
+    #[test]
+    fn a_write_that_was_stored_as_something_else_is_never_called_not_applied() {
+        assert_eq!(run(Effect::Repeatable, vec![corrupt(), Ended::Done(7)]).expect("mended"), 7);
+        let thrice = || (0..3).map(|_| corrupt()).collect::<Vec<_>>();
+        let error = run(Effect::Repeatable, thrice()).expect_err("never what was sent");
+        assert!(error.is_indeterminate());
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Error>());
+        assert_eq!(cause.map(Error::kind), Some(ErrorKind::Corrupt));
+        assert_eq!(kind(Effect::Conditional, vec![corrupt()]), ErrorKind::Indeterminate);
+        assert_eq!(kind(Effect::Read, thrice()), ErrorKind::Corrupt);
+        assert_eq!(run(Effect::Read, vec![corrupt(), corrupt(), Ended::Done(7)]).expect("read"), 7);
+    }
+
     #[test]
     fn an_overwrite_is_repeated_and_a_later_refusal_does_not_deny_the_earlier_attempt() {
         assert_eq!(run(Effect::Repeatable, vec![unanswered(true), Ended::Done(7)]).expect("applied"), 7);
@@ -349,6 +386,7 @@ mod tests {
                 "ExpiredToken",
                 "InvalidToken",
                 "InvalidAccessKeyId",
+                "BadDigest",
                 "Odd",
             ]),
         )
@@ -386,7 +424,7 @@ mod tests {
                                 let ended = refused(status, code);
                                 if let Ended::Refused(refusal) = &ended {
                                     could_be_applied |=
-                                        !matches!(refusal.class, Class::Definite | Class::StaleKeys);
+                                        !matches!(refusal.class, Class::Definite | Class::StaleKeys | Class::BadDigest);
                                     last_was_stale = refusal.class == Class::StaleKeys;
                                     stale += u32::from(last_was_stale);
                                 }

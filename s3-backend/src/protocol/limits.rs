@@ -13,6 +13,10 @@ pub(crate) const XML_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A new connection costs less than waiting longer.
 pub(crate) const DRAIN_TIME_MAX: Duration = Duration::from_millis(100);
 
+/// How often an operation is tried again because bytes did not arrive as they were sent: policy for a fault of one
+/// connection or one machine on the way. What is damaged three times on three connections will be a fourth time.
+pub(crate) const CORRUPT_RETRIES_MAX: u32 = 2;
+
 /// The deepest nesting of an XML answer. S3's own go 4 deep.
 pub(crate) const XML_DEPTH_MAX: usize = 32;
 

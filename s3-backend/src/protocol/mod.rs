@@ -1,6 +1,7 @@
 //! Values in, values out: what S3 is asked and what its answers mean. No clock, socket, file or runtime.
 
 pub(crate) mod address;
+pub(crate) mod checksum;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod header;

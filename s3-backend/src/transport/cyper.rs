@@ -10,6 +10,8 @@
 //!   what was reported stays true.)
 //! - It reads only while nothing is left to be written. A server that answers early and then stops reading is
 //!   therefore not heard: the limit on sending ends the attempt, and the outcome is open although it was told.
+//! - Its pool cannot be told to forget a connection: what is tried again because bytes were damaged on the way may go
+//!   over the same one.
 //!
 //! [cyper]: https://docs.rs/cyper/0.9.0/cyper/
 

@@ -36,6 +36,10 @@ pub(crate) trait Transport: fmt::Debug {
     /// The size of the future behind [`send`](Self::send), in bytes.
     #[cfg(test)]
     fn future_bytes(&self, request: &SignedRequest<'_>, limits: &StageLimits) -> usize;
+
+    /// Closes the connections that lie idle: over one of them bytes did not arrive as they were sent. What comes next
+    /// goes over another. A transport that cannot tell its pool to do so leaves it.
+    fn forget_idle(&self) {}
 }
 
 /// How long each stage of one attempt may take.

@@ -10,6 +10,8 @@ use object_storage::{MultipartOptions, UploadId};
 pub(crate) struct CreateMultipartUpload<'a> {
     pub(crate) key: &'a Key,
     pub(crate) options: MultipartOptions,
+    /// Whether parts and object are to have checksums.
+    pub(crate) checksums: bool,
 }
 
 /// The longest upload id that is accepted, in bytes. AWS's have about 128.
@@ -30,7 +32,14 @@ impl Action for CreateMultipartUpload<'_> {
 
     fn request(&self, place: &Place) -> Result<Request> {
         let request = place.written(Self::OPERATION, self.key, Method::Post)?.query("uploads", "");
-        Ok(attribute_headers(request, &self.options.attributes))
+        let request = attribute_headers(request, &self.options.attributes);
+        if !self.checksums {
+            return Ok(request);
+        }
+        // Of all bytes, not of the checksums of the parts: so a reader can compare.
+        Ok(request
+            .header("x-amz-checksum-algorithm", "CRC64NVME")
+            .header("x-amz-checksum-type", "FULL_OBJECT"))
     }
 
     fn body(&self) -> AnswerBody {

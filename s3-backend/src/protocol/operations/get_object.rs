@@ -6,12 +6,15 @@ use super::{
     Action, AnswerBody, Attributes, Effect, Error, ErrorKind, Key, Operation, Place, Refusal, Request,
     ResponseHead, Result, header,
 };
+use crate::protocol::checksum::Checksum;
 use crate::protocol::request::Method;
+use object_storage::config::Checksums;
 use object_storage::{GetOptions, ObjectMeta, RangePolicy, ReadConditions};
 
 pub(crate) struct GetObject<'a> {
     pub(crate) key: &'a Key,
     pub(crate) options: GetOptions,
+    pub(crate) checksums: Checksums,
 }
 
 /// A get whose answer was checked; the body is still to come, and holds the bytes of `range`.
@@ -20,6 +23,8 @@ pub(crate) struct Opened {
     pub(crate) meta: ObjectMeta,
     pub(crate) attributes: Attributes,
     pub(crate) range: Range<u64>,
+    /// What the store says of all these bytes, if they are to be compared with it.
+    pub(crate) checksum: Option<Checksum>,
 }
 
 impl Action for GetObject<'_> {
@@ -42,6 +47,9 @@ impl Action for GetObject<'_> {
             None => None,
         };
         let request = place.object(Self::OPERATION, self.key, Method::Get)?.header_if("range", range);
+        // Nothing is kept of parts of an object, so nothing could be said about a range.
+        let whole = self.options.range.is_none() && self.checksums == Checksums::WhenSupported;
+        let request = request.header_if("x-amz-checksum-mode", whole.then_some("ENABLED"));
         Ok(read_conditions(request, &self.options.conditions))
     }
 
@@ -86,7 +94,23 @@ impl Action for GetObject<'_> {
             }
         };
         meta.size = size;
-        Ok(Opened { meta, attributes: header::attributes(&head.headers), range })
+        let checksum = match self.options.range.is_none() && self.checksums != Checksums::Off {
+            true => Checksum::stated(&head.headers).map_err(|bad| {
+                Refusal::corrupt(head, format!("the answer's header {} makes no sense", bad.0))
+            })?,
+            false => None,
+        };
+        Ok(Opened { meta, attributes: header::attributes(&head.headers), range, checksum })
+    }
+
+    fn verify(&self, head: &ResponseHead, opened: &Opened, body: &[u8]) -> Result<(), Refusal> {
+        match opened.checksum {
+            // One of another length is found wrong by its length.
+            Some(checksum) if body.len() as u64 == opened.range.end => checksum
+                .verify(body)
+                .map_err(|mismatch| Refusal::corrupt(head, format!("not the stored bytes: {mismatch}"))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -139,7 +163,7 @@ mod tests {
 
     fn read(options: GetOptions, status: u16, headers: &[(&str, &str)]) -> Result<Opened, ErrorKind> {
         let key = key("k");
-        let get = GetObject { key: &key, options };
+        let get = GetObject { key: &key, options, checksums: Checksums::WhenSupported };
         get.read(&place(""), &head(status, headers), b"").map_err(|refusal| refusal.kind)
     }
 
@@ -190,5 +214,41 @@ mod tests {
         assert_eq!(read(options, 200, &[("content-length", "1")]).map(|_| ()), Err(ErrorKind::Protocol));
         let options = GetOptions::default().with_if_none_match(tag("b"));
         assert_eq!(read(options, 200, &answer).map(|_| ()), Err(ErrorKind::NotModified));
+    }
+    #[test]
+    fn a_checksum_is_asked_for_and_believed_only_of_the_whole_object() {
+        let key = key("k");
+        let cell = |options: &GetOptions, checksums, status, headers: &[(&str, &str)]| {
+            let get = GetObject { key: &key, options: options.clone(), checksums };
+            let asked = get.request(&place("")).expect("sendable").headers;
+            let asked = asked.iter().any(|(name, value)| name == "x-amz-checksum-mode" && value == "ENABLED");
+            let opened = get.read(&place(""), &head(status, headers), b"").expect("opened");
+            (asked, opened.checksum.is_some())
+        };
+        let crc = ("x-amz-checksum-crc64nvme", "rosUhgp5mIg=");
+        let whole = [("content-length", "9"), crc];
+        let part = [("content-length", "9"), ("content-range", "bytes 0-8/9"), crc];
+        let all = GetOptions::default();
+        assert_eq!(cell(&all, Checksums::WhenSupported, 200, &whole), (true, true));
+        assert_eq!(cell(&all, Checksums::WhenRequired, 200, &whole), (false, true));
+        assert_eq!(cell(&all, Checksums::Off, 200, &whole), (false, false));
+        for checksums in [Checksums::WhenSupported, Checksums::WhenRequired, Checksums::Off] {
+            assert_eq!(cell(&range(0..9), checksums, 206, &part), (false, false));
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_in_a_body_that_came_whole_is_not_data() {
+        let key = key("k");
+        let get =
+            GetObject { key: &key, options: GetOptions::default(), checksums: Checksums::WhenSupported };
+        let answer = head(200, &[("content-length", "9"), ("x-amz-checksum-crc64nvme", "rosUhgp5mIg=")]);
+        let opened = get.read(&place(""), &answer, b"").expect("opened");
+        assert!(get.verify(&answer, &opened, b"123456789").is_ok());
+        let refusal = get.verify(&answer, &opened, b"123456788").expect_err("another byte");
+        assert_eq!(refusal.kind, ErrorKind::Corrupt);
+        let garbled = head(200, &[("content-length", "9"), ("x-amz-checksum-crc64nvme", "rosUhgp5mIg")]);
+        let refusal = get.read(&place(""), &garbled, b"").map(drop).expect_err("garbled");
+        assert_eq!(refusal.kind, ErrorKind::Corrupt);
     }
 }

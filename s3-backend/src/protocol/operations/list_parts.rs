@@ -4,6 +4,7 @@ use super::{
     Action, AnswerBody, Condition, Effect, Element, Error, ErrorKind, Key, Operation, Place, Refusal,
     Request, ResponseHead, Result, is_truncated, number, root,
 };
+use crate::protocol::checksum::Crc64Nvme;
 use crate::protocol::request::Method;
 use object_storage::limits::LIST_PAGE_MAX;
 use object_storage::{ETag, PageToken, Part, PartNumber, PartsPage, UploadId};
@@ -14,8 +15,18 @@ pub(crate) struct ListParts<'a> {
     pub(crate) page: Option<&'a PageToken>,
 }
 
+/// Parts, and what the store says of their bytes.
+#[derive(Debug)]
+pub(crate) struct ListedParts {
+    pub(crate) page: PartsPage,
+    /// Whether this upload was begun with checksums of the kind that we send.
+    pub(crate) takes_crc64nvme: bool,
+    /// One for each part of the page.
+    pub(crate) checksums: Vec<Option<Crc64Nvme>>,
+}
+
 impl Action for ListParts<'_> {
-    type Output = PartsPage;
+    type Output = ListedParts;
     const OPERATION: Operation = Operation::ListParts;
 
     fn key(&self) -> Option<&Key> {
@@ -45,7 +56,7 @@ impl Action for ListParts<'_> {
         AnswerBody::Xml
     }
 
-    fn read(&self, _: &Place, head: &ResponseHead, body: &[u8]) -> Result<PartsPage, Refusal> {
+    fn read(&self, _: &Place, head: &ResponseHead, body: &[u8]) -> Result<ListedParts, Refusal> {
         let root = root(head, body, "ListPartsResult", Condition::Other)?;
         let part = |entry: &Element| {
             let number =
@@ -53,6 +64,12 @@ impl Action for ListParts<'_> {
             let etag = ETag::from_header(entry.text_of("ETag")?).ok()?;
             Some(Part::new(number, etag, super::number(entry.text_of("Size"))?))
         };
+        let checksums = root.children_named("Part").map(|entry| {
+            entry.text_of("ChecksumCRC64NVME").and_then(|text| Crc64Nvme::parse(text.trim().as_bytes()))
+        });
+        let checksums = checksums.collect();
+        let takes_crc64nvme =
+            root.text_of("ChecksumAlgorithm").is_some_and(|algorithm| algorithm.trim() == "CRC64NVME");
         let parts: Option<Vec<Part>> = root.children_named("Part").map(part).collect();
         let parts = parts.ok_or_else(|| Refusal::violation(head, "a part without number, tag or size"))?;
         if !parts.windows(2).all(|pair| pair[0].number < pair[1].number) {
@@ -68,7 +85,7 @@ impl Action for ListParts<'_> {
             (true, Some(last)) => Some(PageToken::new(last.number.to_string())),
             (true, None) => return Err(Refusal::violation(head, "more is to come after an empty page")),
         };
-        Ok(PartsPage::new(parts, next))
+        Ok(ListedParts { page: PartsPage::new(parts, next), takes_crc64nvme, checksums })
     }
 }
 
@@ -89,10 +106,18 @@ mod tests {
         let part = |number: &str| {
             format!("<Part><PartNumber>{number}</PartNumber><ETag>\"t\"</ETag><Size>5</Size></Part>")
         };
-        let page =
+        let listed =
             read(&format!("{}{}<IsTruncated>true</IsTruncated>", part("2"), part("9"))).expect("a page");
+        assert!(!listed.takes_crc64nvme && listed.checksums == [None, None]);
+        let page = listed.page;
         assert_eq!(page.parts.len(), 2);
         assert_eq!(page.next, Some(PageToken::new("9")));
+        let described =
+            part("1").replace("<Size>", "<ChecksumCRC64NVME>rosUhgp5mIg=</ChecksumCRC64NVME><Size>");
+        let listed = read(&format!("<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>{described}"));
+        let listed = listed.expect("a page");
+        assert!(listed.takes_crc64nvme);
+        assert_eq!(listed.checksums, [Crc64Nvme::parse(b"rosUhgp5mIg=")]);
         assert!(read(&format!("{}{}", part("9"), part("2"))).is_err());
         assert!(read(&part("0")).is_err());
         assert!(read(&part("10001")).is_err());

@@ -17,7 +17,7 @@ mod upload_part;
 
 pub(crate) use abort_multipart_upload::AbortMultipartUpload;
 pub(crate) use buckets::{CreateBucket, DeleteBucket, PutBucketLifecycleConfiguration};
-pub(crate) use complete_multipart_upload::CompleteMultipartUpload;
+pub(crate) use complete_multipart_upload::{CompleteMultipartUpload, PartsDigest};
 pub(crate) use copy_object::CopyObject;
 pub(crate) use create_multipart_upload::CreateMultipartUpload;
 pub(crate) use delete_object::DeleteObject;
@@ -35,6 +35,7 @@ use object_storage::{Attributes, Error, ErrorKind, Key, KeyRule, Operation, PutM
 use percent_encoding::percent_decode_str;
 
 use super::address::Address;
+use super::checksum::{CRC64NVME_HEADER, Crc64Nvme};
 use super::error::{Condition, Refusal};
 use super::exchange::Effect;
 use super::header::{self, METADATA_PREFIX};
@@ -70,6 +71,11 @@ pub(crate) trait Action {
 
     /// Reads an answer with a status of success. `body` is empty unless [`Action::body`] asks for it.
     fn read(&self, place: &Place, head: &ResponseHead, body: &[u8]) -> Result<Self::Output, Refusal>;
+
+    /// Looks at a body that came whole with its head, before any of it is handed on.
+    fn verify(&self, _head: &ResponseHead, _output: &Self::Output, _body: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// A good answer to a later attempt, when an earlier one may have been carried out: takes back what it says was
     /// not done, because that is true of the later attempt only.
@@ -195,6 +201,26 @@ fn outcome(head: &ResponseHead) -> Result<PutOutcome, Refusal> {
         }
     };
     Ok(with_version(PutOutcome::new(etag), head))
+}
+
+/// Compares the checksum of what the store has kept with that of what was sent. A store that names none is believed:
+/// it may know no checksums.
+fn kept(head: &ResponseHead, sent: Option<Crc64Nvme>) -> Result<(), Refusal> {
+    kept_as(head, sent, head.headers.get(CRC64NVME_HEADER))
+}
+
+fn kept_as(head: &ResponseHead, sent: Option<Crc64Nvme>, named: Option<&[u8]>) -> Result<(), Refusal> {
+    match (sent, named) {
+        (None, _) | (_, None | Some(b"")) => Ok(()),
+        (Some(sent), Some(named)) => match Crc64Nvme::parse(named) {
+            Some(kept) if kept == sent => Ok(()),
+            Some(kept) => {
+                let (sent, kept) = (sent.text(), kept.text());
+                Err(Refusal::corrupt(head, format!("CRC64NVME {sent} was sent and {kept} was stored")))
+            }
+            None => Err(Refusal::corrupt(head, "the checksum of what was stored makes no sense")),
+        },
+    }
 }
 
 fn with_version(mut outcome: PutOutcome, head: &ResponseHead) -> PutOutcome {

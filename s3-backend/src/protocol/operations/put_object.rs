@@ -2,8 +2,9 @@
 
 use super::{
     Action, Condition, Effect, Key, Operation, Place, PutOutcome, Refusal, Request, ResponseHead, Result,
-    attribute_headers, condition_of, conditions, effect_of, outcome,
+    attribute_headers, condition_of, conditions, effect_of, kept, outcome,
 };
+use crate::protocol::checksum::{CRC64NVME_HEADER, Crc64Nvme};
 use crate::protocol::request::Method;
 use object_storage::{Payload, PutOptions};
 
@@ -11,6 +12,8 @@ pub(crate) struct PutObject<'a> {
     pub(crate) key: &'a Key,
     pub(crate) payload: Payload,
     pub(crate) options: PutOptions,
+    /// That of the payload, computed once for all attempts; `None`: it is neither sent nor expected.
+    pub(crate) checksum: Option<Crc64Nvme>,
 }
 
 impl Action for PutObject<'_> {
@@ -31,10 +34,12 @@ impl Action for PutObject<'_> {
 
     fn request(&self, place: &Place) -> Result<Request> {
         let request = place.written(Self::OPERATION, self.key, Method::Put)?.payload(self.payload.clone());
-        Ok(attribute_headers(conditions(request, &self.options.mode), &self.options.attributes))
+        let request = attribute_headers(conditions(request, &self.options.mode), &self.options.attributes);
+        Ok(request.header_if(CRC64NVME_HEADER, self.checksum.map(Crc64Nvme::text)))
     }
 
     fn read(&self, _: &Place, head: &ResponseHead, _: &[u8]) -> Result<PutOutcome, Refusal> {
+        kept(head, self.checksum)?;
         outcome(head)
     }
 }
@@ -45,9 +50,10 @@ mod tests {
 
     use super::super::testing::{head, key, place};
     use super::*;
+    use crate::protocol::error::Class;
 
     fn put(mode: PutMode, key: &Key) -> PutObject<'_> {
-        PutObject { key, payload: Payload::from("x"), options: mode.into() }
+        PutObject { key, payload: Payload::from("x"), options: mode.into(), checksum: None }
     }
 
     #[test]
@@ -70,6 +76,27 @@ mod tests {
         let outcome = put.read(&place(""), &head(200, &[("etag", "\"t\""), ("x-amz-version-id", "v")]), b"");
         let outcome = outcome.expect("applied");
         assert_eq!((outcome.etag.as_str(), outcome.version.as_deref()), ("t", Some("v")));
+    }
+
+    #[test]
+    fn what_the_store_says_it_has_kept_is_compared_with_what_was_sent() {
+        let key = key("k");
+        let put = PutObject {
+            checksum: Some(Crc64Nvme::of(&Payload::from("123456789"))),
+            ..put(PutMode::Overwrite, &key)
+        };
+        let request = put.request(&place("")).expect("sendable");
+        assert_eq!(request.headers, [(CRC64NVME_HEADER.into(), "rosUhgp5mIg=".into())]);
+        let read = |put: &PutObject<'_>, crc: &str| {
+            let answer = head(200, &[("etag", "\"t\""), (CRC64NVME_HEADER, crc)]);
+            put.read(&place(""), &answer, b"").map(drop).map_err(|refusal| refusal.class)
+        };
+        assert_eq!(read(&put, "rosUhgp5mIg="), Ok(()));
+        assert_eq!(read(&put, ""), Ok(()));
+        for wrong in ["AAAAAAAAAAA=", "rosUhgp5mIg", "y/Q5Jg=="] {
+            assert_eq!(read(&put, wrong), Err(Class::Corrupt), "{wrong}");
+        }
+        assert_eq!(read(&PutObject { checksum: None, ..put }, "AAAAAAAAAAA="), Ok(()));
     }
 
     #[test]

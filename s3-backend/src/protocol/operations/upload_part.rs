@@ -1,6 +1,7 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html>
 
-use super::{Action, Effect, Key, Operation, Place, Refusal, Request, ResponseHead, Result, outcome};
+use super::{Action, Effect, Key, Operation, Place, Refusal, Request, ResponseHead, Result, kept, outcome};
+use crate::protocol::checksum::{CRC64NVME_HEADER, Crc64Nvme};
 use crate::protocol::request::Method;
 use object_storage::{Part, PartNumber, Payload, UploadId};
 
@@ -9,6 +10,8 @@ pub(crate) struct UploadPart<'a> {
     pub(crate) upload_id: &'a UploadId,
     pub(crate) number: PartNumber,
     pub(crate) payload: Payload,
+    /// That of the payload, computed once for all attempts; `None`: it is neither sent nor expected.
+    pub(crate) checksum: Option<Crc64Nvme>,
 }
 
 impl Action for UploadPart<'_> {
@@ -28,10 +31,12 @@ impl Action for UploadPart<'_> {
         Ok(request
             .query("partNumber", self.number.to_string())
             .query("uploadId", self.upload_id.as_str())
+            .header_if(CRC64NVME_HEADER, self.checksum.map(Crc64Nvme::text))
             .payload(self.payload.clone()))
     }
 
     fn read(&self, _: &Place, head: &ResponseHead, _: &[u8]) -> Result<Part, Refusal> {
+        kept(head, self.checksum)?;
         Ok(Part::new(self.number, outcome(head)?.etag, self.payload.len()))
     }
 }

@@ -287,6 +287,10 @@ impl Transport for DirectTransport {
     fn future_bytes(&self, request: &SignedRequest<'_>, limits: &StageLimits) -> usize {
         size_of_val(&self.exchange(request, limits))
     }
+
+    fn forget_idle(&self) {
+        self.pool.forget_idle();
+    }
 }
 
 impl fmt::Debug for DirectTransport {

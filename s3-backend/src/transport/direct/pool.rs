@@ -95,6 +95,14 @@ impl Pool {
         }
     }
 
+    /// Closes what lies idle.
+    pub(super) fn forget_idle(&self) {
+        let idle = self.idle.take();
+        for idle in idle {
+            idle.connection.close();
+        }
+    }
+
     /// Closes what has been idle too long; says when to look again.
     fn close_idle(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle.borrow_mut();
