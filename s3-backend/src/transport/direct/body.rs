@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::Stream;
 
-use super::buffers::{LARGE_BYTES, SMALL_BYTES};
+use super::buffers::{LARGE_BYTES, MEDIUM_BYTES, SMALL_BYTES};
 use super::connection::Heard;
 use super::framing::Decoder;
 use super::pool::{Lease, Pool};
@@ -93,8 +93,8 @@ impl Stream for IncomingBody {
                 this.watch.until(clock::now() + this.silence_max);
                 this.waiting = true;
             }
-            let room = match this.decoder.left() {
-                Some(left) if left <= SMALL_BYTES as u64 => SMALL_BYTES,
+            let room = match this.decoder.left().map(usize::try_from) {
+                Some(Ok(left)) if left <= MEDIUM_BYTES => left.max(SMALL_BYTES),
                 _ => LARGE_BYTES,
             };
             if !connection.is_listening()

@@ -15,6 +15,10 @@ use bytes::BytesMut;
 /// small object with it.
 pub(super) const SMALL_BYTES: usize = 16 * 1024;
 
+/// What a connection's own buffer may grow to, in bytes: an object of this size costs no large buffer, of which there
+/// are not enough for many at once. 64 idle connections hold 5 MiB at most.
+pub(super) const MEDIUM_BYTES: usize = 64 * 1024;
+
 /// The size of a large buffer, in bytes.
 pub(super) const LARGE_BYTES: usize = 256 * 1024;
 
@@ -65,7 +69,7 @@ impl Room {
         if buffer.capacity() - buffer.len() >= bytes || buffer.try_reclaim(bytes) {
             return;
         }
-        if self.small.is_none() && bytes <= SMALL_BYTES {
+        if self.small.is_none() && bytes <= MEDIUM_BYTES {
             buffer.reserve(bytes);
             return;
         }
