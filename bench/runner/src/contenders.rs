@@ -28,7 +28,7 @@ pub(crate) fn ours(name: &str, options: &str) -> &'static Contender {
     let kept = |text: &str| -> &'static str { Box::leak(text.into()) };
     Box::leak(Box::new(Contender {
         name: kept(name),
-        package: "contender-ours",
+        package: OURS,
         variant: kept(options),
         role: Role::Ours,
         about: kept(options),
@@ -36,6 +36,9 @@ pub(crate) fn ours(name: &str, options: &str) -> &'static Contender {
         by_default: false,
     }))
 }
+
+/// Our own client, in all its forms.
+pub(crate) const OURS: &str = "contender-ours";
 
 pub(crate) const CONTENDERS: &[Contender] = &[
     Contender {
@@ -49,7 +52,7 @@ pub(crate) const CONTENDERS: &[Contender] = &[
     },
     Contender {
         name: "ours-direct",
-        package: "contender-ours",
+        package: OURS,
         variant: "transport = \"direct\"",
         role: Role::Ours,
         about: "S3Storage over its own HTTP/1.1; rustls with ring",
@@ -58,7 +61,7 @@ pub(crate) const CONTENDERS: &[Contender] = &[
     },
     Contender {
         name: "ours-cyper",
-        package: "contender-ours",
+        package: OURS,
         variant: "transport = \"cyper\"",
         role: Role::Ours,
         about: "S3Storage over cyper; rustls with ring",

@@ -1,5 +1,6 @@
 //! `bench`: builds the contenders, starts the responder, runs everything in turns, and makes the table and the plot.
 
+mod age;
 mod build;
 mod conditions;
 mod contenders;
@@ -41,7 +42,10 @@ fn bench() -> Result<(), String> {
     let conditions = conditions::conditions(&place, &options)?;
     place.build(&options.contenders)?;
     let scratch = place.scratch()?;
-    let result = run(&options, &place, &scratch, conditions);
+    let result = match options.age {
+        Some(requests) => age::age(&options, &place, &scratch, requests),
+        None => run(&options, &place, &scratch, conditions),
+    };
     std::fs::remove_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
     result
 }

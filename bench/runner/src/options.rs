@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) client_core: usize,
     pub(crate) responder_core: usize,
     pub(crate) out: Option<PathBuf>,
+    /// So many requests on one store, instead of the table.
+    pub(crate) age: Option<u64>,
     narrowed: bool,
 }
 
@@ -33,6 +35,7 @@ impl Options {
             client_core: 0,
             responder_core: 1,
             out: None,
+            age: None,
             narrowed: false,
         };
         let mut arguments = std::env::args().skip(1);
@@ -52,6 +55,10 @@ impl Options {
                 "--rounds" => options.rounds = number()?.max(1),
                 "--client-core" => options.client_core = number()?,
                 "--responder-core" => options.responder_core = number()?,
+                "--age" => {
+                    options.age = Some(number()? as u64);
+                    options.contenders.retain(|contender| contender.package == contenders::OURS);
+                }
                 "--out" => options.out = Some(PathBuf::from(value)),
                 "--workloads" => {
                     options.narrowed = true;
@@ -114,6 +121,7 @@ pub(crate) fn help() -> String {
          \x20 --contenders A,B      default: all that are not marked\n\
          \x20 --client-core N       default 0\n\
          \x20 --responder-core N    default 1\n\
+         \x20 --age N               instead of all this: N requests on one store of ours, the last beside the first\n\
          \x20 --out DIRECTORY       where table.md, results.json and plot.svg go; default `results` beside the\n\
          \x20                       manifest for a whole run, and below the target directory for others\n\n\
          contenders\n{}\n\n\
