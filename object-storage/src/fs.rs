@@ -65,7 +65,7 @@ use self::write::{new_footer, write_file};
 /// write may still happen shortly after the drop. A temporary file that a killed process leaves is swept when a
 /// store is opened an hour later.
 ///
-/// **Memory and copies.** Large payloads are handed to the kernel as they are; payloads up to 64 KiB too, from a
+/// **Memory and copies.** Large payloads are handed to the kernel as they are; payloads up to 1 MiB too, from a
 /// thread of the blocking pool. Bodies are read in chunks of 256 KiB as they are pulled; objects up to 64 KiB are
 /// read at once. `complete` and `copy` copy inside the kernel, and need space for a second copy meanwhile.
 ///
@@ -295,6 +295,6 @@ fn copy(
     let attributes = options.attributes.as_ref().unwrap_or(&footer.attributes);
     publish::store(tree, to.0, to.1, &options.mode, |temp| {
         multipart::copy_data(&source.file, data_bytes, &temp.file)?;
-        Ok((data_bytes, new_footer(attributes.clone())?))
+        Ok((data_bytes, new_footer(temp, attributes.clone())))
     })
 }

@@ -116,7 +116,11 @@ async fn work_until_killed(root: &Path, round: u64, seed: u64) {
 
 /// Small ones are written in one piece, large ones through the ring.
 fn some_bytes(rng: &mut Rng) -> usize {
-    if rng.bool() { rng.usize(..4096) } else { rng.usize(60_000..200_000) }
+    match rng.u8(..16) {
+        0 => rng.usize(1_048_577..1_300_000),
+        1..8 => rng.usize(60_000..200_000),
+        _ => rng.usize(..4096),
+    }
 }
 
 /// Cuts contents into a few chunks.

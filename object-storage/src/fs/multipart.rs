@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use futures_util::future::LocalBoxFuture;
 use rustix::fs::{
@@ -158,8 +159,9 @@ pub(super) fn create(tree: &Arc<Tree>, key: &Key, attributes: Attributes) -> Res
         flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let description = File::from(openat(&directory, DESCRIPTION, flags, FILE_MODE)?);
-        let mut footer = new_footer(attributes)?;
-        footer.key = Some(key.as_str().to_owned());
+        let etag = ETag::parse(&id).expect("hexadecimal digits make a tag");
+        let key = Some(key.as_str().to_owned());
+        let mut footer = Footer { etag, modified: UNIX_EPOCH, attributes, key };
         write_end(&description, &[], 0, &mut footer)?;
         tree.sync(&description)?;
         tree.sync(&directory)?;
@@ -281,7 +283,7 @@ fn complete(
             copy_data(&file, data_bytes, &temp.file)?;
             joined_bytes += data_bytes;
         }
-        Ok((joined_bytes, new_footer(upload.description.attributes.clone())?))
+        Ok((joined_bytes, new_footer(temp, upload.description.attributes.clone())))
     })?;
     // The object is there. An upload that cannot be removed, or that a power failure brings back, costs space
     // until it is aborted, and nothing else.

@@ -1,4 +1,4 @@
-//! Where a write becomes visible: link, rename and unlink, each with its condition and its syncs.
+//! Where a write becomes visible: rename and unlink, each with its condition and its syncs.
 //!
 //! The order that makes an acknowledged write survive a power failure: the directories above are on disk before
 //! the file is published in them, the file is on disk before it gets its name, and the name is on disk before
@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, linkat, renameat, unlinkat};
+use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -112,15 +112,23 @@ fn give_name(
     directory: &OwnedFd,
     location: &Location,
 ) -> Result<Named> {
-    if *mode == PutMode::Create {
-        // A link is made or refused by the file system itself, so that no lock is needed: whoever replaces or
-        // removes finds a name that exists.
-        return match linkat(&tree.tmp, &temp.name, directory, &location.file, AtFlags::empty()) {
-            Ok(()) => Ok(Named::Yes),
-            Err(Errno::EXIST) => Err(task.error(ErrorKind::AlreadyExists, "an object is already there")),
-            Err(Errno::NOENT) => Ok(Named::DirectoryVanished),
-            Err(errno) => Err(task.publish_failed("cannot link the object into place", errno)),
-        };
+    // Where no object is yet there is nothing to compare, and so no lock to take: the file system itself gives a
+    // free name or refuses, and whoever replaces or removes finds a name that exists.
+    let may_be_free = match mode {
+        PutMode::Create => true,
+        PutMode::Overwrite => statat(directory, &location.file, AtFlags::SYMLINK_NOFOLLOW).is_err(),
+        PutMode::Match(_) => false,
+    };
+    if may_be_free {
+        match give_free_name(tree, temp, directory, location) {
+            Ok(()) => return Ok(Named::Yes),
+            Err(Errno::EXIST) if *mode == PutMode::Overwrite => {}
+            Err(Errno::EXIST) => {
+                return Err(task.error(ErrorKind::AlreadyExists, "an object is already there"));
+            }
+            Err(Errno::NOENT) => return Ok(Named::DirectoryVanished),
+            Err(errno) => return Err(task.publish_failed("cannot move the object into place", errno)),
+        }
     }
     let _locked = tree.lock_key(key.as_str()).map_err(|errno| task.failed("cannot lock the key", errno))?;
     if let PutMode::Match(etag) = mode {
@@ -133,6 +141,26 @@ fn give_name(
         }
         Err(Errno::NOENT) => Ok(Named::DirectoryVanished),
         Err(errno) => Err(task.publish_failed("cannot rename the object into place", errno)),
+    }
+}
+
+/// Gives a file its name unless another has it: `EXIST`.
+fn give_free_name(
+    tree: &Tree,
+    temp: &mut Temp,
+    directory: &OwnedFd,
+    location: &Location,
+) -> Result<(), Errno> {
+    match renameat_with(&tree.tmp, &temp.name, directory, &location.file, RenameFlags::NOREPLACE) {
+        Ok(()) => {
+            temp.gone = true;
+            Ok(())
+        }
+        // The file system, or a sandbox, has no such call. A link does the same, for one more step.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+            linkat(&tree.tmp, &temp.name, directory, &location.file, AtFlags::empty())
+        }
+        Err(errno) => Err(errno),
     }
 }
 

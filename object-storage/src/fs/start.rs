@@ -97,7 +97,7 @@ fn try_out(tree: &Arc<Tree>) -> Result<Option<&'static str>, Errno> {
     match linkat(&tree.tmp, &temp.name, &tree.tmp, &composed, AtFlags::empty()) {
         Ok(()) => {}
         Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
-            return Ok(Some("is on a file system without hard links, which create-if-absent needs"));
+            return Ok(Some("is on a file system without hard links, which create-if-absent may need"));
         }
         Err(Errno::ILSEQ | Errno::INVAL) => {
             return Ok(Some("is on a file system that does not take every name of UTF-8"));

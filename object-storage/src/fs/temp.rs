@@ -1,20 +1,25 @@
 //! [`Temp`]: a file while it is being written, and what becomes of those that nobody finishes.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, pwritev};
 
 use crate::error::Error;
+use crate::object::ETag;
 
 use super::footer::Footer;
 use super::tree::{FILE_MODE, Tree, entries, modified, random_name};
 
 /// A file in `%tmp` that is locked while it is being written. Dropping it removes it, published or not: what
 /// was linked elsewhere stays there.
+///
+/// It has a name from the beginning, and is not made by `O_TMPFILE`: such a file is on disk as one that nobody
+/// refers to until the file itself is synced once more after it was linked. Without a journal, where a sync of
+/// the directory does not write that, a power failure would take an acknowledged object away.
 #[derive(Debug)]
 pub(super) struct Temp {
     tree: Arc<Tree>,
@@ -26,7 +31,7 @@ pub(super) struct Temp {
 }
 
 impl Temp {
-    /// Makes an empty one.
+    /// Makes an empty one, with a random name that serves as the tag of what is published, too.
     pub(super) fn create(tree: &Arc<Tree>) -> Result<Temp, Errno> {
         let name = random_name()?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -35,6 +40,11 @@ impl Temp {
         // Nobody sweeps a file so young, so nobody can be in the way.
         flock(&temp.file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(temp)
+    }
+
+    /// The tag of the object that this file becomes: nobody else comes up with its name either.
+    pub(super) fn etag(&self) -> ETag {
+        ETag::parse(&self.name).expect("hexadecimal digits make a tag")
     }
 
     /// Writes the last `chunks` of the data, then the footer, and makes the file durable.
@@ -59,12 +69,10 @@ pub(super) fn write_end(
     // The time is that of the file system's clock, which needs no other source, and which the sweeper reads too.
     footer.modified = modified(&fstat(file)?);
     let footer = footer.encode(data_bytes);
-    // What was written through the ring has not moved the file's own position.
+    // At an offset, as what was written through the ring has not moved the file's own position.
     let last_bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-    let mut at = file;
-    at.seek(SeekFrom::Start(data_bytes - last_bytes))?;
     let mut slices: Vec<_> = chunks.iter().copied().chain([&footer[..]]).map(IoSlice::new).collect();
-    write_all(file, &mut slices)
+    write_all(file, &mut slices, data_bytes - last_bytes)
 }
 
 /// Why a file could not be finished. It is of no use then: after a failed sync the kernel may have dropped the
@@ -83,14 +91,17 @@ impl From<io::Error> for Unfinished {
     }
 }
 
-fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+fn write_all(file: &File, mut slices: &mut [IoSlice<'_>], mut at: u64) -> io::Result<()> {
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
-        match file.write_vectored(slices) {
+        match pwritev(file, slices, at) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Ok(written) => {
+                at += written as u64;
+                IoSlice::advance_slices(&mut slices, written);
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
     Ok(())

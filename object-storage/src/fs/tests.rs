@@ -13,6 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::*;
@@ -60,7 +62,7 @@ async fn what_was_put_comes_back_with_its_attributes_in_any_size() {
     for durability in [Durability::Full, Durability::None] {
         let options = FsOptions::default().with_durability(durability);
         let store = CompioFsStorage::open(directory.path().join("new/root"), options).await.expect("opens");
-        for bytes in [0, 1, 4 * KIB, 64 * KIB - 200, 64 * KIB, 64 * KIB + 1, MIB + 17] {
+        for bytes in [0, 1, 4 * KIB, 64 * KIB - 200, 64 * KIB, 64 * KIB + 1, MIB, MIB + 1, 2 * MIB + 17] {
             let attributes = Attributes::new()
                 .with_header(ContentHeader::ContentType, "text/plain")
                 .and_then(|attributes| attributes.with_metadata("long", &"v".repeat(1500)))
@@ -284,6 +286,34 @@ async fn compare_and_swap_counts_right_between_two_stores() {
 }
 
 #[compio::test]
+async fn a_lock_that_stays_open_is_held_only_while_it_is_held() {
+    let (directory, store) = store().await;
+    let number = |key: &str| footer::crc32(key.as_bytes()) % 256;
+    let near = (0..).map(|key| key.to_string()).find(|near| {
+        // In the same place, and not the same.
+        number(near) % 16 == number("a") % 16 && number(near) != number("a")
+    });
+    let near = near.expect("one in seventeen");
+    let others = |key: &str| {
+        let path = directory.path().join(format!("%lock/{:02x}", number(key)));
+        let file = fs::File::open(path).expect("made by its holder");
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+    };
+    for _ in 0..2 {
+        let held = store.tree.lock_key("a").expect("free");
+        assert_eq!(others("a"), Err(Errno::WOULDBLOCK));
+        let near_held = store.tree.lock_key(&near).expect("not in its way");
+        assert_eq!(others(&near), Err(Errno::WOULDBLOCK));
+        drop(held);
+        assert_eq!(others("a"), Ok(()));
+        drop(near_held);
+        assert_eq!(others(&near), Ok(()));
+        // Now the other one stays open.
+        drop(store.tree.lock_key(&near).expect("free"));
+    }
+}
+
+#[compio::test]
 async fn conditions_answer_as_the_contract_says() {
     let (_directory, store) = store().await;
     let (a, b) = (key("a"), key("b/c"));
@@ -476,10 +506,12 @@ async fn a_put_that_is_dropped_at_any_moment_leaves_all_or_nothing() {
     let (directory, store) = store().await;
     let key = key("a/b");
     let old = store.put_bytes(&key, "old").await.expect("put").etag;
-    for polls in 0..40 {
+    for polls in 0..80 {
+        // In one closure, or through the ring.
+        let bytes = if polls % 2 == 0 { 200 * KIB } else { 3 * MIB };
         {
-            let mut put = std::pin::pin!(store.put_bytes(&key, pattern(200 * KIB)));
-            for _ in 0..polls {
+            let mut put = std::pin::pin!(store.put_bytes(&key, pattern(bytes)));
+            for _ in 0..polls / 2 {
                 if (&mut put).now_or_never().is_some() {
                     break;
                 }
@@ -487,7 +519,7 @@ async fn a_put_that_is_dropped_at_any_moment_leaves_all_or_nothing() {
             }
         }
         let got = store.get_bytes(&key).await.expect("get");
-        assert!(got == "old" || got == pattern(200 * KIB));
+        assert!(got == "old" || got == pattern(200 * KIB) || got == pattern(3 * MIB));
     }
     // The closures that could not be stopped have ended when a new one through each place has.
     while !temporary_files(directory.path()).is_empty() {

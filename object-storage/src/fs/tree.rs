@@ -31,6 +31,9 @@ pub(super) const DIRECTORY_MODE: Mode = Mode::RWXU;
 /// of 16 writers at work meet by chance in two of five cases, and then one waits for a rename.
 const LOCKS: u32 = 256;
 
+/// How many of them stay open: a descriptor each, for every store.
+const KEPT_LOCKS: usize = 16;
+
 /// The most directories that are remembered as durable. Beyond it all are forgotten, and synced once more.
 const DURABLE_MAX: usize = 64 * 1024;
 
@@ -46,6 +49,8 @@ pub(super) struct Tree {
     /// made may not be synced yet, so a directory gets in here only by a sync of our own. As directories are
     /// never removed, what is in here stays true.
     durable: Mutex<HashSet<String>>,
+    /// The locks of keys that are replaced again and again stay open.
+    kept_locks: [Mutex<KeptLock>; KEPT_LOCKS],
 }
 
 /// How paths are resolved.
@@ -57,9 +62,27 @@ pub(super) enum Resolver {
     Stepwise,
 }
 
-/// An exclusive lock, until it is dropped.
+/// The lock of a key, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Locked(#[expect(dead_code, reason = "closing the descriptor unlocks")] OwnedFd);
+pub(super) enum Locked<'a> {
+    Kept(MutexGuard<'a, KeptLock>),
+    Own(#[expect(dead_code, reason = "closing the descriptor unlocks")] OwnedFd),
+}
+
+/// The number of a lock and its open file.
+type KeptLock = Option<(u32, OwnedFd)>;
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if let Locked::Kept(kept) = self
+            && let Some((_, file)) = &**kept
+            && flock(file, FlockOperation::Unlock).is_err()
+        {
+            // Closing it unlocks.
+            **kept = None;
+        }
+    }
+}
 
 impl Tree {
     /// Takes hold of an existing root and makes the store's own directories in it, durably.
@@ -73,7 +96,16 @@ impl Tree {
         if durability == Durability::Full {
             fsync(&root)?;
         }
-        Ok(Tree { root, tmp, locks, uploads, durability, resolver, durable: Mutex::default() })
+        Ok(Tree {
+            root,
+            tmp,
+            locks,
+            uploads,
+            durability,
+            resolver,
+            durable: Mutex::default(),
+            kept_locks: Default::default(),
+        })
     }
 
     /// Opens what stands at a path for reading, without waiting for a fifo's other end.
@@ -91,6 +123,9 @@ impl Tree {
 
     /// Opens a directory, after making it and those above it where they are missing, so that a file synced into
     /// it cannot be lost because of them.
+    ///
+    /// Every write gets a descriptor of its own: the kernel reports a failed write-back once to each, so that of
+    /// those who sync a shared one only the first would hear of it.
     pub(super) fn make_directories(&self, directories: &[String]) -> io::Result<OwnedFd> {
         let path = directories.join("/");
         if self.durability == Durability::None || path.is_empty() || self.durable().contains(&path) {
@@ -132,12 +167,32 @@ impl Tree {
 
     /// Waits for the lock that everybody takes who replaces or removes the object of this key, in this process
     /// or another.
-    pub(super) fn lock_key(&self, key: &str) -> Result<Locked, Errno> {
-        let name = format!("{:02x}", crc32(key.as_bytes()) % LOCKS);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = openat(&self.locks, name, flags, FILE_MODE)?;
-        lock_exclusive(&file)?;
-        Ok(Locked(file))
+    pub(super) fn lock_key(&self, key: &str) -> Result<Locked<'_>, Errno> {
+        let number = crc32(key.as_bytes()) % LOCKS;
+        let Ok(mut kept) = self.kept_locks[number as usize % KEPT_LOCKS].try_lock() else {
+            // Another thread of ours is at it. With a descriptor of our own we wait for it, if need be, as for
+            // another process.
+            let file = self.open_lock(number)?;
+            lock_exclusive(&file)?;
+            return Ok(Locked::Own(file));
+        };
+        let file = match kept.take() {
+            Some((kept, file)) if kept == number => file,
+            _ => self.open_lock(number)?,
+        };
+        let (_, file) = kept.insert((number, file));
+        lock_exclusive(file)?;
+        Ok(Locked::Kept(kept))
+    }
+
+    fn open_lock(&self, number: u32) -> Result<OwnedFd, Errno> {
+        let name = format!("{number:02x}");
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // An open that may create locks the directory, against all others.
+        match openat(&self.locks, &name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => openat(&self.locks, &name, flags | OFlags::CREATE, FILE_MODE),
+            opened => opened,
+        }
     }
 }
 
