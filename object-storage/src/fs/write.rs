@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::attributes::Attributes;
 use crate::error::{ErrorKind, Result};
 use crate::object::ETag;
+use crate::operation_id::OperationId;
 use crate::payload::Payload;
 
 use super::blocking::Gate;
@@ -30,6 +31,7 @@ pub(super) async fn write_file<T: Send + 'static>(
     task: &Task,
     payload: Payload,
     attributes: Attributes,
+    operation_id: Option<OperationId>,
     publish: impl FnOnce(Temp, ETag) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     // Moves into the one closure that gets as far as publishing.
@@ -48,7 +50,7 @@ pub(super) async fn write_file<T: Send + 'static>(
                         Some(temp) => temp,
                         None => Temp::create(&tree).map_err(std::io::Error::from)?,
                     };
-                    let mut footer = new_footer(attributes)?;
+                    let mut footer = new_footer(attributes, operation_id)?;
                     let tail: Vec<&[u8]> = tail.iter().map(|chunk| &chunk[..]).collect();
                     temp.finish(&tail, data_bytes, &mut footer)?;
                     Ok((temp, footer.etag))
@@ -103,7 +105,10 @@ async fn begin(
 }
 
 /// A footer with a new tag. Its time is filled in when the file is finished.
-pub(super) fn new_footer(attributes: Attributes) -> std::io::Result<Footer> {
+pub(super) fn new_footer(
+    attributes: Attributes,
+    operation_id: Option<OperationId>,
+) -> std::io::Result<Footer> {
     let etag = ETag::parse(&random_name()?).expect("hexadecimal digits make a tag");
-    Ok(Footer { etag, modified: std::time::UNIX_EPOCH, attributes, key: None })
+    Ok(Footer { etag, modified: std::time::UNIX_EPOCH, attributes, operation_id, key: None })
 }
