@@ -25,9 +25,13 @@ mod multipart;
 #[cfg(feature = "direct")]
 mod open;
 #[cfg(feature = "direct")]
+mod resume;
+#[cfg(feature = "direct")]
 mod storage;
 #[cfg(feature = "direct")]
 mod transport;
+#[cfg(feature = "direct")]
+mod turns;
 
 #[cfg(feature = "direct")]
 pub use crate::host::system_host;

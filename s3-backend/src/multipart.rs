@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use object_storage::limits::PART_BYTES_MAX;
 use object_storage::{
-    CompleteOptions, Error, ErrorKind, Key, LocalBoxFuture, MultipartUpload, Operation, PageToken, Part,
-    PartNumber, PartsPage, Payload, PutMode, PutOutcome, Result, UploadId,
+    CompleteOptions, Error, ErrorKind, Key, LocalBoxFuture, MultipartUpload, Operation, OperationId,
+    PageToken, Part, PartNumber, PartsPage, Payload, PutMode, PutOutcome, Result, UploadId,
 };
 
 use crate::driver::Driver;
@@ -16,6 +16,8 @@ pub(crate) struct S3MultipartUpload {
     pub(crate) driver: Rc<Driver>,
     pub(crate) key: Key,
     pub(crate) upload_id: UploadId,
+    /// The id that the upload was begun with; `None` when that was done elsewhere.
+    pub(crate) operation_id: Option<OperationId>,
     /// Whether the store honours conditions on completion.
     pub(crate) conditional: bool,
 }
@@ -68,8 +70,8 @@ impl MultipartUpload for S3MultipartUpload {
     ) -> LocalBoxFuture<'a, Result<PutOutcome>> {
         Box::pin(async move {
             self.check(parts, &options.mode)?;
-            let action =
-                CompleteMultipartUpload { key: &self.key, upload_id: &self.upload_id, parts, options };
+            let (key, upload_id, stamp) = (&self.key, &self.upload_id, self.operation_id);
+            let action = CompleteMultipartUpload { key, upload_id, parts, options, stamp };
             self.driver.run(&action).await
         })
     }

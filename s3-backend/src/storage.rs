@@ -4,22 +4,22 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use object_storage::limits::{DELETE_KEYS_MAX, PUT_BYTES_MAX};
 use object_storage::{
     Answer, Body, Capabilities, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
     HeadOptions, HeadOutcome, Key, KeyRule, ListOptions, ListPage, ListUploadsOptions, LocalBoxFuture,
-    MultipartOptions, MultipartUpload, ObjectStorage, Operation, PageToken, Payload, PutMode, PutOptions,
-    PutOutcome, Result, UploadId, UploadsPage,
+    MultipartOptions, MultipartUpload, ObjectStorage, Operation, OperationId, PageToken, Payload, PutMode,
+    PutOptions, PutOutcome, Resolution, Result, UploadId, UploadsPage,
 };
 
-use crate::driver::{Driver, kind_of};
+use crate::driver::Driver;
 use crate::multipart::S3MultipartUpload;
 use crate::protocol::operations::{
     CopyObject, CreateBucket, CreateMultipartUpload, DeleteBucket, DeleteObject, DeleteObjects, GetObject,
     HeadObject, ListMultipartUploads, ListObjectsV2, PutBucketLifecycleConfiguration, PutObject,
 };
 use crate::protocol::presign::PresignedUrl;
+use crate::resume;
 use crate::transport::Chunks;
 
 /// A bucket (or a prefix of one) on S3, or on a store that speaks S3.
@@ -27,9 +27,15 @@ use crate::transport::Chunks;
 /// One per shard: it keeps that shard's connections. Built by a [factory](crate::factory), or by
 /// [`S3Storage::open`](crate::S3Storage::open).
 ///
-/// Writes are never reported as "not applied" unless that is certain: see
-/// [`ErrorKind::Indeterminate`]. Reads, overwrites, deletes and parts are tried again when that can help;
-/// conditional writes only while no earlier attempt can have been applied.
+/// Writes are never reported as "not applied" unless that is certain: see [`ErrorKind::Indeterminate`]. Everything is
+/// tried again when that can help, conditional writes too: every object bears the [id](OperationId) of its write as
+/// metadata (`x-amz-meta-operation-id`, hidden from readers), so that after a lost answer a look at the object tells
+/// whether it is ours. `Indeterminate` is left for what such a look cannot prove. The look may take up to ten seconds
+/// beyond the operation's own time.
+///
+/// A body that breaks off is asked for again from there, of the same version. Repetition has a budget: where most
+/// requests fail, each shard sends about a tenth more than it would without. When the store asks for less, fewer
+/// requests are under way at once until it is content.
 #[derive(Debug)]
 pub struct S3Storage {
     pub(crate) driver: Rc<Driver>,
@@ -42,7 +48,8 @@ impl S3Storage {
     /// The address of the bucket: endpoint and bucket, without keys or signatures.
     #[must_use]
     pub fn location(&self) -> String {
-        let address = &self.driver.place.address;
+        let route = self.driver.route();
+        let address = &route.place.address;
         format!("{}{}", address.origin().url(), address.bucket_path())
     }
 
@@ -55,7 +62,8 @@ impl S3Storage {
     ///
     /// [CreateBucket]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
     pub async fn create_bucket(&self) -> Result<()> {
-        self.driver.run(&CreateBucket { region: self.driver.signing.region() }).await
+        let route = self.driver.route();
+        self.driver.run(&CreateBucket { region: route.signing.region() }).await
     }
 
     /// Removes the bucket, which must be empty, or succeeds when it is gone: [DeleteBucket].
@@ -102,7 +110,7 @@ impl S3Storage {
     ///
     /// As [`presign_get`](Self::presign_get); `InvalidInput` also for a key that no store writes.
     pub async fn presign_put(&self, key: &Key, mode: PutMode, valid: Duration) -> Result<PresignedUrl> {
-        let put = PutObject { key, payload: Payload::new(), options: mode.into() };
+        let put = PutObject { key, payload: Payload::new(), options: mode.into(), stamp: None };
         self.driver.presign(&put, valid).await
     }
 
@@ -134,7 +142,18 @@ impl S3Storage {
             let message = "one put stores at most 5 GiB: use a multipart upload";
             return Err(Error::new(ErrorKind::InvalidInput, Operation::PutObject, message).with_key(key));
         }
-        self.driver.run(&PutObject { key, payload, options }).await
+        let stamp = Some(options.operation_id.unwrap_or_else(OperationId::random));
+        self.driver.run(&PutObject { key, payload, options, stamp }).await
+    }
+
+    fn upload(&self, key: &Key, upload_id: &UploadId, id: Option<OperationId>) -> Rc<dyn MultipartUpload> {
+        Rc::new(S3MultipartUpload {
+            driver: Rc::clone(&self.driver),
+            key: key.clone(),
+            upload_id: upload_id.clone(),
+            operation_id: id,
+            conditional: self.capabilities.complete_create,
+        })
     }
 
     async fn get_object(&self, key: &Key, options: GetOptions) -> Result<GetOutcome> {
@@ -144,12 +163,7 @@ impl S3Storage {
             let body = Body::from_chunk(length, bytes.unwrap_or_default());
             return Ok(GetOutcome::new(opened.meta, opened.attributes, opened.range, body));
         }
-        let owner = key.clone();
-        let chunks = chunks.map(move |chunk| {
-            chunk.map_err(|failure| {
-                Error::new(kind_of(failure.cause), Operation::GetObject, failure.message).with_key(&owner)
-            })
-        });
+        let chunks = resume::chunks(Rc::clone(&self.driver), key.clone(), &opened, chunks);
         let body = Body::from_stream(length, chunks);
         Ok(GetOutcome::new(opened.meta, opened.attributes, opened.range, body))
     }
@@ -158,11 +172,12 @@ impl S3Storage {
         // One entry per key: S3 answers a key that is named twice as it likes.
         let mut results: HashMap<&Key, Result<()>> = HashMap::new();
         let mut asked: Vec<Key> = Vec::new();
+        let route = self.driver.route();
         for key in keys {
             if results.contains_key(key) {
                 continue;
             }
-            let mut result = self.driver.place.full(Operation::DeleteObjects, key).map(|_| ());
+            let mut result = route.place.full(Operation::DeleteObjects, key).map(|_| ());
             if result.is_ok() && key.broken_rule() == Some(KeyRule::ControlCharacter) {
                 // The body of DeleteObjects is XML, which cannot hold it: it goes by itself.
                 result = self.driver.run(&DeleteObject { key, options: DeleteOptions::default() }).await;
@@ -258,7 +273,8 @@ impl ObjectStorage for S3Storage {
             let conditional = options.mode != PutMode::Overwrite;
             let honoured = self.capabilities.copy_conditions;
             self.honours(Operation::CopyObject, to, conditional, honoured, "conditional_copy")?;
-            self.driver.run(&CopyObject { from, to, options }).await
+            let stamp = OperationId::random();
+            self.driver.run(&CopyObject { from, to, options, stamp }).await
         })
     }
 
@@ -268,24 +284,20 @@ impl ObjectStorage for S3Storage {
         options: MultipartOptions,
     ) -> LocalBoxFuture<'a, Result<Rc<dyn MultipartUpload>>> {
         Box::pin(async move {
-            let upload_id = self.driver.run(&CreateMultipartUpload { key, options }).await?;
-            self.resume_multipart_upload(key, &upload_id)
+            let stamp = options.operation_id.unwrap_or_else(OperationId::random);
+            let upload_id = self.driver.run(&CreateMultipartUpload { key, options, stamp }).await?;
+            Ok(self.upload(key, &upload_id, Some(stamp)))
         })
     }
 
     fn resume_multipart_upload(&self, key: &Key, upload_id: &UploadId) -> Result<Rc<dyn MultipartUpload>> {
-        self.driver.place.full(Operation::UploadPart, key)?;
+        self.driver.route().place.full(Operation::UploadPart, key)?;
         if upload_id.as_str().is_empty() {
             // Without an id "complete" and "abort" would be other operations, "delete the object" among them.
             return Err(Error::new(ErrorKind::InvalidInput, Operation::UploadPart, "the upload id is empty")
                 .with_key(key));
         }
-        Ok(Rc::new(S3MultipartUpload {
-            driver: Rc::clone(&self.driver),
-            key: key.clone(),
-            upload_id: upload_id.clone(),
-            conditional: self.capabilities.complete_create,
-        }))
+        Ok(self.upload(key, upload_id, None))
     }
 
     fn list_multipart_uploads_page<'a>(
@@ -294,6 +306,10 @@ impl ObjectStorage for S3Storage {
         page: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<UploadsPage>> {
         Box::pin(async move { self.driver.run(&ListMultipartUploads { options, page }).await })
+    }
+
+    fn resolve<'a>(&'a self, key: &'a Key, id: OperationId) -> LocalBoxFuture<'a, Result<Resolution>> {
+        Box::pin(self.driver.resolve(key, id))
     }
 
     fn capabilities(&self) -> Capabilities {
