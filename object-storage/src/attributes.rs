@@ -56,6 +56,10 @@ impl ContentHeader {
     }
 }
 
+/// The name of the metadata that says which write an object comes from. Were it to be had as an attribute, copying
+/// attributes from one object to another would forge it.
+pub(crate) const OPERATION_ID_NAME: &str = "operation-id";
+
 /// The longest value of a content header, in bytes: far above any real one, far below a server's header limit.
 const HEADER_BYTES_MAX: usize = 1024;
 
@@ -82,18 +86,22 @@ impl Attributes {
     ///
     /// # Errors
     ///
-    /// [`InvalidAttribute`] when the name is not `[a-z0-9-]+`, the value is not printable ASCII or begins or
-    /// ends with a space, or names and values together would exceed 2 KiB.
+    /// [`InvalidAttribute`] when the name is not `[a-z0-9-]+` or is `operation-id` (where stores keep the
+    /// [`OperationId`](crate::OperationId)), the value is not printable ASCII or begins or ends with a space, or
+    /// names and values together would exceed 2,004 bytes (S3's 2 KiB less that id).
     pub fn with_metadata(mut self, name: &str, value: &str) -> Result<Attributes, InvalidAttribute> {
         let plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
         if name.is_empty() || !name.bytes().all(plain) {
             return Err(InvalidAttribute::new(name, "a metadata name is made of a-z, 0-9 and '-'"));
         }
+        if name == OPERATION_ID_NAME {
+            return Err(InvalidAttribute::new(name, "the name is reserved for the id of the write"));
+        }
         check_value(name, value, USER_METADATA_BYTES_MAX)?;
         self.metadata.insert(name.to_owned(), value.to_owned());
         let bytes: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > USER_METADATA_BYTES_MAX {
-            return Err(InvalidAttribute::new(name, "user metadata exceeds 2048 bytes in all"));
+            return Err(InvalidAttribute::new(name, "user metadata exceeds 2004 bytes in all"));
         }
         Ok(self)
     }
@@ -174,6 +182,7 @@ mod tests {
         assert!(none().with_metadata("a", "v\r\nx-evil: 1").is_err());
         assert!(none().with_metadata("A", "v").is_err());
         assert!(none().with_metadata("", "v").is_err());
+        assert!(none().with_metadata("operation-id", "0").is_err());
         assert!(none().with_metadata("a", " v").is_err());
         assert!(none().with_metadata("a", "é").is_err());
         assert!(none().with_header(ContentHeader::ContentType, "text/plain\n").is_err());

@@ -83,7 +83,10 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// `Unavailable` or `Timeout` when the store stopped answering: get the rest with a range and `if_match`.
+    /// `Unavailable` or `Timeout` when the store stopped answering, and the rest could not be had from it either
+    /// (S3 is asked again from where the body broke off, as often as the retry policy says). `PreconditionFailed` or
+    /// `NotFound` when the object was replaced or deleted by the time the rest was asked for: two versions are never
+    /// joined, get it anew.
     /// `Corrupt` when the body ended early or is not what was stored, `Protocol` when it did not end: do not use what
     /// came.
     pub async fn next_chunk(&mut self) -> Option<Result<Bytes>> {

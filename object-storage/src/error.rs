@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::key::{InvalidKey, Key};
+use crate::operation_id::OperationId;
 
 /// The result of every operation here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,6 +23,7 @@ struct Inner {
     key: Option<String>,
     message: String,
     answer: Option<Answer>,
+    operation_id: Option<OperationId>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -71,8 +73,12 @@ pub enum ErrorKind {
     Config,
     /// The local file system failed in another way.
     Io,
-    /// **Nobody knows whether the write took effect**: it was sent and no trustworthy answer came.
-    /// It may also take effect later. Read the object before deciding.
+    /// **Nobody knows whether the write took effect**: it was sent, no trustworthy answer came, and what is under
+    /// the key now does not tell either. It may also take effect later.
+    ///
+    /// [`Error::operation_id`] names the write. To find out, ask
+    /// [`resolve`](crate::ObjectStorage::resolve); to get it done, put the same bytes under the same key and
+    /// condition with the [same id](crate::PutOptions::operation_id) again, which is always safe.
     Indeterminate,
 }
 
@@ -174,6 +180,7 @@ impl Error {
             key: None,
             message: message.into(),
             answer: None,
+            operation_id: None,
             source: None,
         }))
     }
@@ -196,6 +203,13 @@ impl Error {
     #[must_use]
     pub fn with_answer(mut self, answer: Answer) -> Error {
         self.0.answer = Some(answer);
+        self
+    }
+
+    /// The same error, naming the write whose outcome it leaves open.
+    #[must_use]
+    pub fn with_operation_id(mut self, id: OperationId) -> Error {
+        self.0.operation_id = Some(id);
         self
     }
 
@@ -227,6 +241,14 @@ impl Error {
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {
         self.0.answer.as_ref()
+    }
+
+    /// The id of the write whose outcome is open: with it [`resolve`](crate::ObjectStorage::resolve) can find out,
+    /// now or later. Every `Indeterminate` put and creation of an upload has one, and every completion by the handle
+    /// that began the upload; deletes and aborts have none, because they leave nothing that could bear it.
+    #[must_use]
+    pub fn operation_id(&self) -> Option<OperationId> {
+        self.0.operation_id
     }
 
     /// Whether nobody can know yet if the write took effect.
@@ -262,6 +284,9 @@ impl fmt::Display for Error {
                 write!(f, ", request {}", answer.request_id)?;
             }
             write!(f, ")")?;
+        }
+        if let Some(id) = inner.operation_id {
+            write!(f, " (operation {id})")?;
         }
         Ok(())
     }

@@ -29,12 +29,15 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::Key;
 use crate::limits::{DELETE_KEYS_MAX, PUT_BYTES_MAX};
 use crate::object::{GetOutcome, HeadOutcome, PutOutcome};
+use crate::operation_id::OperationId;
 use crate::options::{
     CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, ListUploadsOptions, MultipartOptions,
     PutOptions,
 };
 use crate::payload::Payload;
-use crate::storage::{ListPage, MultipartUpload, ObjectStorage, PageToken, UploadId, UploadsPage};
+use crate::storage::{
+    ListPage, MultipartUpload, ObjectStorage, PageToken, Resolution, UploadId, UploadsPage,
+};
 
 use self::blocking::Gate;
 use self::failure::Task;
@@ -125,6 +128,11 @@ impl CompioFsStorage {
     }
 }
 
+/// The same error, naming the write whose outcome it leaves open.
+fn named(error: Error, id: OperationId) -> Error {
+    if error.is_indeterminate() { error.with_operation_id(id) } else { error }
+}
+
 /// The runtime ended before a closure did.
 fn shut_down(task: &Task, kind: ErrorKind) -> Error {
     task.error(kind, "the runtime is being shut down")
@@ -146,9 +154,17 @@ impl ObjectStorage for CompioFsStorage {
                 );
             }
             let (tree, publish_task, key) = (self.tree.clone(), task.clone(), key.clone());
-            let publish =
-                move |temp, etag| publish::publish(&tree, &publish_task, &key, &options.mode, temp, etag);
-            write_file(&self.tree, &self.gate, &task, payload, options.attributes, publish).await
+            let (mode, before) = (options.mode, options.operation_id);
+            let id = before.unwrap_or_else(OperationId::random);
+            let publish = move |temp, etag| {
+                let published = publish::publish(&tree, &publish_task, &key, &mode, temp, etag);
+                published
+                    .or_else(|refused| publish::driven_before(&tree, &publish_task, &key, before, refused))
+            };
+            let put =
+                write_file(&self.tree, &self.gate, &task, payload, options.attributes, Some(id), publish)
+                    .await;
+            put.map_err(|error| named(error, id))
         })
     }
 
@@ -241,8 +257,11 @@ impl ObjectStorage for CompioFsStorage {
             let task = Task::on(Operation::CreateMultipartUpload, key);
             refuse_verbatim(&task, key)?;
             let owned = key.clone();
-            let created = move |tree: &Arc<Tree>| multipart::create(tree, &owned, options.attributes);
-            let id = self.run(task, ErrorKind::Indeterminate, created).await?;
+            let operation_id = options.operation_id.unwrap_or_else(OperationId::random);
+            let created =
+                move |tree: &Arc<Tree>| multipart::create(tree, &owned, options.attributes, operation_id);
+            let created = self.run(task, ErrorKind::Indeterminate, created).await;
+            let id = created.map_err(|error| named(error, operation_id))?;
             let upload: Rc<dyn MultipartUpload> = Rc::new(FsUpload::new(self.clone(), key.clone(), id));
             Ok(upload)
         })
@@ -271,6 +290,15 @@ impl ObjectStorage for CompioFsStorage {
         })
     }
 
+    fn resolve<'a>(&'a self, key: &'a Key, id: OperationId) -> LocalBoxFuture<'a, Result<Resolution>> {
+        Box::pin(async move {
+            let task = Task::on(Operation::HeadObject, key);
+            refuse_verbatim(&task, key)?;
+            let key = key.clone();
+            self.run(task, ErrorKind::Unavailable, move |tree| publish::resolve(tree, &key, id)).await
+        })
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::ALL_CONDITIONS
     }
@@ -292,9 +320,13 @@ fn copy(
     if data_bytes > PUT_BYTES_MAX {
         return Err(from.0.error(ErrorKind::InvalidInput, "a copy has at most 5 GiB"));
     }
-    let attributes = options.attributes.as_ref().unwrap_or(&footer.attributes);
+    // As on S3, where the id is metadata: whoever keeps the source's keeps its id too.
+    let (attributes, operation_id) = match &options.attributes {
+        Some(attributes) => (attributes, Some(OperationId::random())),
+        None => (&footer.attributes, footer.operation_id),
+    };
     publish::store(tree, to.0, to.1, &options.mode, |temp| {
         multipart::copy_data(&source.file, data_bytes, &temp.file)?;
-        Ok((data_bytes, new_footer(temp, attributes.clone())))
+        Ok((data_bytes, new_footer(temp, attributes.clone(), operation_id)))
     })
 }

@@ -26,6 +26,7 @@ mod listing;
 #[cfg(feature = "memory")]
 mod memory;
 mod object;
+mod operation_id;
 mod options;
 mod payload;
 mod range;
@@ -47,6 +48,7 @@ pub use key::{InvalidKey, Key, KeyRule};
 #[cfg(feature = "memory")]
 pub use memory::InMemoryStorage;
 pub use object::{ETag, GetOutcome, HeadOutcome, InvalidETag, ObjectMeta, PutOutcome};
+pub use operation_id::{InvalidOperationId, OperationId};
 pub use options::{
     CompleteOptions, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, ListUploadsOptions,
     MultipartOptions, PutMode, PutOptions, ReadConditions,
@@ -54,6 +56,6 @@ pub use options::{
 pub use payload::Payload;
 pub use range::{ByteRange, InvalidRange, RangePolicy};
 pub use storage::{
-    ListPage, MultipartUpload, ObjectStorage, PageToken, Part, PartNumber, PartsPage, UploadId, UploadInfo,
-    UploadsPage,
+    ListPage, MultipartUpload, ObjectStorage, PageToken, Part, PartNumber, PartsPage, Resolution, UploadId,
+    UploadInfo, UploadsPage,
 };

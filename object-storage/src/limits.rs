@@ -38,5 +38,6 @@ pub const LIST_PAGE_MAX: usize = 1000;
 /// The most keys one DeleteObjects request carries. `delete_many` takes any number and splits.
 pub const DELETE_KEYS_MAX: usize = 1000;
 
-/// The most bytes of user metadata of one object: names and values added up.
-pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
+/// The most bytes of user metadata of one object, names and values added up: S3's 2 KiB, less the 44 that the id of the
+/// write takes (`operation-id` and 32 digits).
+pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024 - 44;

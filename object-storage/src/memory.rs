@@ -14,12 +14,15 @@ use crate::capabilities::Capabilities;
 use crate::error::Result;
 use crate::key::Key;
 use crate::object::{GetOutcome, HeadOutcome, PutOutcome};
+use crate::operation_id::OperationId;
 use crate::options::{
     CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, ListUploadsOptions, MultipartOptions,
     PutOptions,
 };
 use crate::payload::Payload;
-use crate::storage::{ListPage, MultipartUpload, ObjectStorage, PageToken, UploadId, UploadsPage};
+use crate::storage::{
+    ListPage, MultipartUpload, ObjectStorage, PageToken, Resolution, UploadId, UploadsPage,
+};
 
 use self::state::State;
 use self::upload::InMemoryUpload;
@@ -148,6 +151,10 @@ impl ObjectStorage for InMemoryStorage {
         page: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<UploadsPage>> {
         Box::pin(async move { self.state().list_uploads_page(options, page) })
+    }
+
+    fn resolve<'a>(&'a self, key: &'a Key, id: OperationId) -> LocalBoxFuture<'a, Result<Resolution>> {
+        Box::pin(async move { Ok(self.state().resolve(key, id)) })
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -5,6 +5,7 @@
 
 use crate::attributes::Attributes;
 use crate::object::ETag;
+use crate::operation_id::OperationId;
 use crate::range::{ByteRange, RangePolicy};
 
 /// Under which condition a write takes effect.
@@ -33,6 +34,16 @@ pub struct PutOptions {
     pub mode: PutMode,
     /// Content headers and user metadata to keep with the object.
     pub attributes: Attributes,
+    /// The id of this write, kept with the object where no reader sees it; the store makes one when left out.
+    ///
+    /// A program that must know the outcome also after a crash chooses it itself and writes it down first. Putting
+    /// the same again with the same id (a *re-drive*) is safe: under a condition, a write that was applied before
+    /// is `Ok` again, with the tag it has, as long as the object is still that version.
+    pub operation_id: Option<OperationId>,
+    /// The caller's word that nobody ever deletes or overwrites an object of this name (slots of a log, names with
+    /// a hash in them). With `Create` somebody else's object then proves that ours was not stored, and a put whose
+    /// answer was lost can end as `AlreadyExists` instead of `Indeterminate`.
+    pub write_once: bool,
 }
 
 impl PutOptions {
@@ -47,6 +58,20 @@ impl PutOptions {
     #[must_use]
     pub fn with_attributes(mut self, attributes: Attributes) -> PutOptions {
         self.attributes = attributes;
+        self
+    }
+
+    /// The same options for the write of this id.
+    #[must_use]
+    pub fn with_operation_id(mut self, id: OperationId) -> PutOptions {
+        self.operation_id = Some(id);
+        self
+    }
+
+    /// The same options for a name under which nothing is ever deleted or overwritten.
+    #[must_use]
+    pub fn with_write_once(mut self) -> PutOptions {
+        self.write_once = true;
         self
     }
 }
@@ -234,6 +259,9 @@ impl CopyOptions {
 pub struct MultipartOptions {
     /// Content headers and user metadata to keep with the object.
     pub attributes: Attributes,
+    /// The id of the write that completing the upload will be, kept with the object where no reader sees it; the
+    /// store makes one when left out.
+    pub operation_id: Option<OperationId>,
 }
 
 impl MultipartOptions {
@@ -241,6 +269,13 @@ impl MultipartOptions {
     #[must_use]
     pub fn with_attributes(mut self, attributes: Attributes) -> MultipartOptions {
         self.attributes = attributes;
+        self
+    }
+
+    /// The same options for the write of this id.
+    #[must_use]
+    pub fn with_operation_id(mut self, id: OperationId) -> MultipartOptions {
+        self.operation_id = Some(id);
         self
     }
 }
@@ -251,6 +286,8 @@ impl MultipartOptions {
 pub struct CompleteOptions {
     /// The condition of the write, judged when the parts are joined.
     pub mode: PutMode,
+    /// As [`PutOptions::write_once`].
+    pub write_once: bool,
 }
 
 impl CompleteOptions {
@@ -260,11 +297,18 @@ impl CompleteOptions {
         self.mode = mode;
         self
     }
+
+    /// The same options for a name under which nothing is ever deleted or overwritten.
+    #[must_use]
+    pub fn with_write_once(mut self) -> CompleteOptions {
+        self.write_once = true;
+        self
+    }
 }
 
 impl From<PutMode> for CompleteOptions {
     fn from(mode: PutMode) -> CompleteOptions {
-        CompleteOptions { mode }
+        CompleteOptions::default().with_mode(mode)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::limits::PARTS_MAX;
 use crate::object::{ETag, GetOutcome, HeadOutcome, ObjectMeta, PutOutcome};
+use crate::operation_id::OperationId;
 use crate::options::{
     CompleteOptions, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, ListUploadsOptions,
     MultipartOptions, PutOptions,
@@ -29,7 +30,8 @@ use crate::payload::Payload;
 /// waiting for one before starting the next.
 ///
 /// **Dropped futures.** Dropping the future of a read has no effect. Dropping that of a write leaves it applied
-/// or not applied, never half; whoever needs to know reads the object. Nothing goes on being retried.
+/// or not applied, never half; whoever needs to know gives it an [`OperationId`] beforehand and asks
+/// [`resolve`](Self::resolve). Nothing goes on being retried.
 ///
 /// **Errors** that every method can return: `Unavailable`, `Timeout`, `Throttled` (try again; nothing was
 /// done), `Unauthenticated`, `PermissionDenied`, `Config` (mend the set-up), `Protocol` (distrust the store),
@@ -176,8 +178,42 @@ pub trait ObjectStorage: fmt::Debug {
         page: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<UploadsPage>>;
 
+    /// Looks whether the object under `key` is the one that the write `id` stored: how an
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) put or completion is cleared up, at any time, also by
+    /// another process after a restart. On S3: [HeadObject]; a completed upload bears the id that it was begun with.
+    ///
+    /// `Applied` proves that the write took effect, and nothing need be done. `NotThere` proves nothing by itself:
+    /// the write may have taken effect and been replaced since, and one that is still on its way may yet take
+    /// effect. To conclude, **re-drive** it: put the same bytes under the same key and condition with the same id
+    /// again. Either that is accepted, or refused, and under a name that is never deleted or used again the refusal
+    /// then is final: no earlier attempt can land any more, so one last `resolve` says which it was.
+    ///
+    /// A plain copy of an object bears the id of its source, so ask only about the key that was written.
+    ///
+    /// Dropping the future has no effect.
+    ///
+    /// # Errors
+    ///
+    /// Those of every read: nothing was learned, ask again.
+    ///
+    /// [HeadObject]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+    fn resolve<'a>(&'a self, key: &'a Key, id: OperationId) -> LocalBoxFuture<'a, Result<Resolution>>;
+
     /// What this store honours. It refuses everything else with `Unsupported`.
     fn capabilities(&self) -> Capabilities;
+}
+
+/// What [`ObjectStorage::resolve`] found under the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resolution {
+    /// The object that this very write stored: it was applied.
+    Applied(PutOutcome),
+    /// Something else, or nothing. No proof that the write never was applied, nor that it never will be.
+    NotThere {
+        /// What is there instead; `None` when nothing is.
+        current: Option<ObjectMeta>,
+    },
 }
 
 /// An upload in parts. Parts may be sent at the same time and in any order, by number.
@@ -210,14 +246,15 @@ pub trait MultipartUpload: fmt::Debug {
     /// `parts` must ascend by number; parts that were uploaded and are not named are dropped. On S3:
     /// [CompleteMultipartUpload].
     ///
-    /// Dropping this future leaves the upload either joined or pending; read the object to find out which.
+    /// Dropping this future leaves the upload either joined or pending;
+    /// [`resolve`](ObjectStorage::resolve) with the id it was begun with tells which.
     ///
     /// # Errors
     ///
     /// `NotFound` (the upload was aborted or has been completed, or with `Match`: no object is there),
     /// `AlreadyExists` (`Create`), `PreconditionFailed` (`Match`), `Conflict`, `InvalidInput` (no parts, out of
     /// order, a part too small, or one that was not uploaded or replaced since), `Unsupported`, `Indeterminate`
-    /// (read the object before deciding). After every error but `Indeterminate` nothing was joined; the upload
+    /// ([`resolve`](ObjectStorage::resolve) it). After every error but `Indeterminate` nothing was joined; the upload
     /// is still there unless it was not found, and can be completed otherwise or aborted.
     ///
     /// [CompleteMultipartUpload]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html

@@ -1,35 +1,52 @@
 //! Where I/O begins: the one loop that does what an [`Exchange`] says and reports back.
 
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use credentials::{CredentialsCache, CredentialsError, Host};
+use credentials::{CredentialsCache, CredentialsError, Host, Identity};
 use futures_util::StreamExt;
-use futures_util::future::poll_immediate;
+use futures_util::future::{LocalBoxFuture, poll_immediate};
 use object_storage::config::{Checksums, Timeouts};
-use object_storage::{Error, ErrorKind, Operation, Result};
+use object_storage::{Error, ErrorKind, Key, Operation, OperationId, PutOutcome, Resolution, Result};
 
 use crate::clock;
 use crate::deadline::{Deadlines, Elapsed};
-use crate::protocol::error::Refusal;
-use crate::protocol::exchange::{Ended, Exchange, Step, Unanswered};
+use crate::protocol::budget::Budget;
+use crate::protocol::error::{Class, Refusal};
+use crate::protocol::exchange::{Ended, Exchange, Moment, Sighting, Step, Trace, Unanswered};
 use crate::protocol::limits::{DRAIN_TIME_MAX, ERROR_BODY_BYTES_MAX, XML_BYTES_MAX};
-use crate::protocol::operations::{Action, AnswerBody, GetObject, Opened, Place, speaks_for_the_store};
+use crate::protocol::mend::{self, Aside, Mend};
+use crate::protocol::operations::{Action, AnswerBody, GetObject, Look, Opened, Place, speaks_for_the_store};
 use crate::protocol::presign::{self, PresignedUrl};
 use crate::protocol::request::{Method, Request};
 use crate::protocol::retry::RetryPolicy;
 use crate::protocol::sign::Signing;
 use crate::transport::{Cause, Chunks, Reach, ReadFailure, Response, SendFailure, StageLimits, Transport};
+use crate::turns::Turns;
 
 /// Everything one shard needs to carry out operations.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    pub(crate) place: Place,
-    pub(crate) signing: Signing,
+    /// Replaced when the store says that the bucket is in another region.
+    route: RefCell<Rc<Route>>,
+    elsewhere: Elsewhere,
+    /// How many seconds the store's clock is ahead of ours, once it has refused a signature for it.
+    skew_seconds: Cell<i64>,
+    /// Whether somebody in between may send a request twice: nobody stands between us and AWS.
+    replays: bool,
+    /// Whether nobody in between can have written the time of an answer.
+    trusts_dates: bool,
+    /// What `Moment::now` is counted from.
+    began: Instant,
+    budget: RefCell<Budget>,
+    /// For looks, which must not starve because everything else is being retried.
+    budget_of_looks: RefCell<Budget>,
+    turns: Turns,
     pub(crate) deadlines: Deadlines,
-    pub(crate) transport: Rc<dyn Transport>,
     pub(crate) credentials: Arc<CredentialsCache>,
     pub(crate) host: Host,
     pub(crate) timeouts: Timeouts,
@@ -37,18 +54,104 @@ pub(crate) struct Driver {
     pub(crate) checksums: Checksums,
 }
 
+/// Where requests go, and how they are signed for it.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) place: Place,
+    pub(crate) signing: Signing,
+    pub(crate) transport: Rc<dyn Transport>,
+}
+
+/// Where a bucket of another region is reached.
+pub(crate) enum Elsewhere {
+    /// At the same host: an endpoint that was configured is never left.
+    SameHost,
+    /// At AWS's own host for that region.
+    Aws(WayTo),
+}
+
+/// Makes the way to a region.
+pub(crate) type WayTo = Box<dyn Fn(&str) -> Result<Route>>;
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Elsewhere::SameHost => "SameHost",
+            Elsewhere::Aws(_) => "Aws",
+        })
+    }
+}
+
+/// What a driver is made of.
+pub(crate) struct Parts {
+    pub(crate) route: Route,
+    pub(crate) elsewhere: Elsewhere,
+    /// Whether something of whose ways we know nothing stands between us and the store, or is it.
+    pub(crate) replays: bool,
+    /// Whether answers come over TLS or from this machine.
+    pub(crate) trusts_dates: bool,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) credentials: Arc<CredentialsCache>,
+    pub(crate) host: Host,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) attempts_max: u32,
+    pub(crate) checksums: Checksums,
+}
+
+/// How long it may take to look at an object whose write is in doubt, beyond the time of the operation: two attempts
+/// with the usual limits, one of which meets a slow server.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// An answer, and the body if it is the object itself.
 type Answered<T> = (T, Option<Chunks>);
 
 impl Driver {
+    pub(crate) fn new(parts: Parts) -> Driver {
+        Driver {
+            route: RefCell::new(Rc::new(parts.route)),
+            elsewhere: parts.elsewhere,
+            replays: parts.replays,
+            skew_seconds: Cell::new(0),
+            trusts_dates: parts.trusts_dates,
+            began: clock::now(),
+            budget: RefCell::new(Budget::of_operations()),
+            budget_of_looks: RefCell::new(Budget::of_looks()),
+            turns: Turns::default(),
+            deadlines: parts.deadlines,
+            credentials: parts.credentials,
+            host: parts.host,
+            timeouts: parts.timeouts,
+            attempts_max: parts.attempts_max,
+            checksums: parts.checksums,
+        }
+    }
+
+    /// Where requests go at present.
+    pub(crate) fn route(&self) -> Rc<Route> {
+        Rc::clone(&self.route.borrow())
+    }
+
+    /// What time it is for the store, as far as it has told.
+    fn wall(&self) -> SystemTime {
+        mend::shifted(clock::wall(), self.skew_seconds.get())
+    }
+
+    /// The pause before something is repeated for the `nth` time, if the policy and the budget allow it.
+    pub(crate) fn pause(&self, class: Class, nth: u32) -> Option<Duration> {
+        let policy = RetryPolicy { attempts_max: self.attempts_max, time_max: self.timeouts.operation };
+        let pause = policy.pause(class, nth, Duration::ZERO, None, fastrand::f64())?;
+        let now = clock::now().duration_since(self.began);
+        self.budget.borrow_mut().spend(class, now).then_some(pause)
+    }
+
     /// Carries out an operation whose answer is read whole.
     pub(crate) async fn run<A: Action>(&self, action: &A) -> Result<A::Output> {
-        Ok(self.drive(action).await?.0)
+        Ok(self.drive(action, self.time_of(action), &self.budget).await?.0)
     }
 
     /// Opens an object; its bytes are to be pulled.
     pub(crate) async fn open(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks)> {
-        let (opened, body) = self.drive(action).await?;
+        let (opened, body) = self.drive(action, self.timeouts.operation, &self.budget).await?;
         Ok((opened, body.expect("a get hands its body on")))
     }
 
@@ -64,8 +167,9 @@ impl Driver {
             let message = "a presigned URL is valid for one second to seven days";
             return Err(Error::new(ErrorKind::InvalidInput, operation, message));
         }
-        let request = action.request(&self.place)?;
-        let url = self.place.address.url(&request.path);
+        let route = self.route();
+        let request = action.request(&route.place)?;
+        let url = route.place.address.url(&request.path);
         let url =
             url.map_err(|problem| Error::new(ErrorKind::Unsupported, operation, problem.to_string()))?;
         let ends = clock::now() + self.timeouts.operation;
@@ -80,16 +184,56 @@ impl Driver {
             let message = "nobody's right cannot be given away: the store is used anonymously";
             return Err(Error::new(ErrorKind::Unauthenticated, operation, message));
         };
-        Ok(presign::presign(url, &request, keys, self.signing.region(), clock::wall(), valid))
+        Ok(presign::presign(url, &request, keys, route.signing.region(), self.wall(), valid))
     }
 
-    async fn drive<A: Action>(&self, action: &A) -> Result<Answered<A::Output>> {
+    /// Whether the object under `key` is the one that the write `id` stored.
+    pub(crate) async fn resolve(&self, key: &Key, id: OperationId) -> Result<Resolution> {
+        match self.drive(&Look { key }, self.timeouts.operation, &self.budget_of_looks).await {
+            Err(error) if error.is_not_found() => Ok(Resolution::NotThere { current: None }),
+            Err(error) => Err(error),
+            Ok(((meta, seen), _)) => match seen.etag {
+                Some(etag) if seen.id == Some(id) => {
+                    let mut outcome = PutOutcome::new(etag);
+                    outcome.version = seen.version;
+                    Ok(Resolution::Applied(outcome))
+                }
+                _ if seen.id == Some(id) => {
+                    let message = "the write was applied, and the store does not name the tag of the object";
+                    let error = Error::new(ErrorKind::Protocol, Operation::HeadObject, message);
+                    Err(error.with_key(key))
+                }
+                _ => Ok(Resolution::NotThere { current: Some(meta) }),
+            },
+        }
+    }
+
+    /// What is under the key of a write whose outcome is in doubt.
+    fn look<'a>(&'a self, key: &'a Key) -> LocalBoxFuture<'a, Sighting> {
+        let time_max = self.timeouts.operation.min(LOOK_TIME_MAX);
+        Box::pin(async move {
+            match self.drive(&Look { key }, time_max, &self.budget_of_looks).await {
+                Ok(((_, seen), _)) => Sighting::Object(seen),
+                Err(error) if error.is_not_found() => Sighting::Nothing,
+                Err(error) => Sighting::Failed(error),
+            }
+        })
+    }
+
+    async fn drive<A: Action>(
+        &self,
+        action: &A,
+        time_max: Duration,
+        budget: &RefCell<Budget>,
+    ) -> Result<Answered<A::Output>> {
         let started = clock::now();
-        let request = action.request(&self.place)?;
-        let time_max = self.time_of(A::OPERATION, &request);
+        let request = action.request(&self.route().place)?;
+        let time_max = time_max.saturating_add(self.time_of_bytes(&request));
         let policy = RetryPolicy { attempts_max: self.attempts_max, time_max };
         let mut first = true;
-        let mut exchange = Exchange::new(A::OPERATION, action.key().cloned(), action.effect(), policy);
+        let key = action.key().cloned();
+        let trace = Trace { replayed: self.replays, ..action.trace() };
+        let mut exchange = Exchange::new(A::OPERATION, key, action.effect(), trace, policy);
         loop {
             match exchange.step() {
                 Step::Attempt => {
@@ -104,13 +248,32 @@ impl Driver {
                     };
                     match ended {
                         // The usual end needs neither a clock nor a die.
-                        ended @ Ended::Done(_) => exchange.ended(ended, Duration::ZERO, 0.0),
-                        ended => exchange.ended(ended, clock::now().duration_since(started), fastrand::f64()),
+                        ended @ Ended::Done(_) => {
+                            exchange.ended(ended, Moment::at_ease(&mut budget.borrow_mut()));
+                        }
+                        ended => exchange.ended(ended, self.moment(started, &mut budget.borrow_mut())),
                     }
+                }
+                Step::Look => {
+                    let key = action.key().expect("only what is under a key leaves a proof");
+                    let sighting = self.look(key).await;
+                    exchange.looked(sighting, self.moment(started, &mut budget.borrow_mut()), |outcome| {
+                        (action.found(outcome).expect("what leaves a proof can be made of it"), None)
+                    });
                 }
                 Step::Wait(pause) => compio::time::sleep(pause).await,
                 Step::Done(result) => return result,
             }
+        }
+    }
+
+    fn moment<'a>(&self, started: Instant, budget: &'a mut Budget) -> Moment<'a> {
+        let now = clock::now();
+        Moment {
+            elapsed: now.duration_since(started),
+            now: now.duration_since(self.began),
+            jitter: fastrand::f64(),
+            budget,
         }
     }
 
@@ -140,6 +303,20 @@ impl Driver {
                 return Ended::Unanswered(too_late("finding credentials took the operation's whole time"));
             }
         };
+        let under_way = match self.turns.begin_now() {
+            Some(under_way) => Ok(under_way),
+            None => {
+                let mut turn = Box::pin(self.turns.begin());
+                let waited = self.deadlines.within(ends, turn.as_mut()).await;
+                began = clock::now();
+                waited
+            }
+        };
+        let Ok(under_way) = under_way else {
+            let message =
+                "the store wants fewer requests at once, and the operation's time was over before its turn";
+            return Ended::Unanswered(too_late(message));
+        };
         let left = ends.saturating_duration_since(began);
         if left.is_zero() {
             // Sending now and giving up at once would only make the outcome unknown.
@@ -147,7 +324,9 @@ impl Driver {
                 "the operation's time was over before it could be tried again",
             ));
         }
-        let signed = match self.signing.sign(request, &identity, clock::wall()) {
+        let route = self.route();
+        let time = self.wall();
+        let signed = match route.signing.sign(request, &identity, time) {
             Ok(signed) => signed,
             Err(problem) => {
                 let error = Error::new(ErrorKind::Config, A::OPERATION, problem.to_string());
@@ -155,10 +334,10 @@ impl Driver {
             }
         };
         let limits = self.limits(A::OPERATION, request, began, left);
-        let ended = match self.transport.send(&signed, &limits).await {
+        let ended = match route.transport.send(&signed, &limits).await {
             Err(failure) => Ended::Unanswered(unanswered(failure)),
             Ok(response) => {
-                let mut reading = pin!(self.answer(action, request, response));
+                let mut reading = pin!(self.answer(action, &route.place, request, response));
                 let read = match poll_immediate(reading.as_mut()).await {
                     Some(ended) => Ok(ended),
                     None => {
@@ -176,23 +355,68 @@ impl Driver {
                 }
             }
         };
-        if let (Ended::Refused(refusal), Some(keys)) = (&ended, identity.credentials())
+        match ended {
+            Ended::Refused(refusal) => {
+                under_way.answered(refusal.class == Class::Throttle);
+                Ended::Refused(self.mended(refusal, &identity, &route, time))
+            }
+            Ended::Done(output) => {
+                under_way.answered(false);
+                Ended::Done(output)
+            }
+            ended => ended,
+        }
+    }
+
+    /// A refusal, after mending what it complains about, as far as that is in our hands.
+    fn mended(&self, refusal: Refusal, identity: &Identity, route: &Route, time: SystemTime) -> Refusal {
+        let keys = identity.credentials();
+        let mut refusal = match keys.and_then(credentials::Credentials::session_token) {
+            Some(_) => refusal.of_a_session(),
+            None => refusal,
+        };
+        refusal.mended = refusal.aside.as_ref().and_then(|aside| self.mend(aside, route, time));
+        if refusal.mended.is_none()
             && refusal.blames_keys()
+            && let Some(keys) = keys
         {
             self.credentials.invalidate(keys.access_key_id());
         }
-        if let Ended::Refused(refusal) = &ended
-            && refusal.blames_connection()
-        {
-            self.transport.forget_idle();
+        if refusal.blames_connection() {
+            route.transport.forget_idle();
         }
-        ended
+        refusal
+    }
+
+    /// Mends what a refusal says of the way we asked. `route` and `time` are those of the request.
+    fn mend(&self, aside: &Aside, route: &Route, time: SystemTime) -> Option<Mend> {
+        if let Some(region) = aside.region.as_deref().filter(|region| *region != route.signing.region()) {
+            if self.route().signing.region() == region {
+                // Another operation has found it out meanwhile.
+                return Some(Mend::Region);
+            }
+            let way = match &self.elsewhere {
+                Elsewhere::Aws(way) => way(region).ok()?,
+                Elsewhere::SameHost if aside.stays_at(&route.place.address.origin().authority) => Route {
+                    place: route.place.clone(),
+                    signing: route.signing.in_region(region),
+                    transport: Rc::clone(&route.transport),
+                },
+                Elsewhere::SameHost => return None,
+            };
+            *self.route.borrow_mut() = Rc::new(way);
+            return Some(Mend::Region);
+        }
+        let date = aside.date.filter(|_| self.trusts_dates)?;
+        self.skew_seconds.set(mend::skew(date, time, clock::wall())?);
+        Some(Mend::Clock)
     }
 
     /// Reads an answer as its status and the action ask for.
     async fn answer<A: Action>(
         &self,
         action: &A,
+        place: &Place,
         request: &Request,
         mut response: Response,
     ) -> Ended<Answered<A::Output>> {
@@ -215,7 +439,7 @@ impl Driver {
         }
         let body = match action.body() {
             AnswerBody::Object => {
-                let read = action.read(&self.place, head, &[]).and_then(|output| {
+                let read = action.read(place, head, &[]).and_then(|output| {
                     // What is all here is compared here, where it can still be asked for again.
                     if let Chunks::Whole(bytes) = &response.body {
                         action.verify(head, &output, bytes.as_deref().unwrap_or_default())?;
@@ -247,7 +471,7 @@ impl Driver {
                 Err(failure) => return Ended::Unanswered(broken(failure)),
             },
         };
-        match action.read(&self.place, head, &body) {
+        match action.read(place, head, &body) {
             Ok(output) => Ended::Done((output, None)),
             Err(refusal) => {
                 action.excuse(refusal).map_or_else(Ended::Refused, |output| Ended::Done((output, None)))
@@ -255,13 +479,14 @@ impl Driver {
         }
     }
 
-    /// How long all attempts of an operation may take together.
-    fn time_of(&self, operation: Operation, request: &Request) -> Duration {
-        if joins(operation) {
-            return self.timeouts.complete_operation();
-        }
-        let sending = self.timeouts.send_of(request.payload.len()).saturating_sub(self.timeouts.send);
-        self.timeouts.operation.saturating_add(sending)
+    /// How long all attempts of an operation may take together, without the time for its bytes.
+    fn time_of<A: Action>(&self, _: &A) -> Duration {
+        if joins(A::OPERATION) { self.timeouts.complete_operation() } else { self.timeouts.operation }
+    }
+
+    /// What a large request may take on top. (Those that join have only lists of parts to send.)
+    fn time_of_bytes(&self, request: &Request) -> Duration {
+        self.timeouts.send_of(request.payload.len()).saturating_sub(self.timeouts.send)
     }
 
     fn limits(&self, operation: Operation, request: &Request, began: Instant, left: Duration) -> StageLimits {
@@ -339,4 +564,51 @@ pub(crate) fn kind_of(cause: Cause) -> ErrorKind {
 
 fn without_keys(operation: Operation, error: CredentialsError) -> Error {
     Error::new(ErrorKind::Unauthenticated, operation, "no credentials to sign with").with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use object_storage::StorageConfig;
+
+    use super::*;
+    use crate::S3Storage;
+
+    fn opened(endpoint: Option<&str>) -> S3Storage {
+        let mut config = StorageConfig::object("bucket").region("us-east-1");
+        if let Some(endpoint) = endpoint {
+            config = config.endpoint(endpoint);
+        }
+        let config =
+            config.access_key_id("AKID").secret_access_key("secret").build().expect("a configuration");
+        let object = config.as_object().expect("of an object store").clone();
+        let runtime = compio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(S3Storage::open(&object, Host::builder().build())).expect("opened")
+    }
+
+    fn mended(store: &S3Storage, region: &str, host: Option<&str>) -> Option<Mend> {
+        let region = Some(region.to_owned());
+        let aside = Aside { region, host: host.map(str::to_owned), date: None };
+        store.driver.mend(&aside, &store.driver.route(), SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_bucket_of_aws_is_followed_to_the_host_of_its_region_whatever_is_pointed_to() {
+        let store = opened(None);
+        let before = store.location();
+        assert!(before.contains("s3.us-east-1.amazonaws.com"), "{before}");
+        assert_eq!(mended(&store, "us-east-1", None), None, "it is there already");
+        assert_eq!(mended(&store, "eu-west-3", Some("evil.example")), Some(Mend::Region));
+        assert_eq!(store.location(), before.replace("us-east-1", "eu-west-3"));
+        assert_eq!(store.driver.route().signing.region(), "eu-west-3");
+    }
+
+    #[test]
+    fn an_endpoint_that_was_configured_is_never_left() {
+        let store = opened(Some("http://127.0.0.1:9"));
+        let before = store.location();
+        assert_eq!(mended(&store, "eu-west-3", Some("evil.example")), None);
+        assert_eq!(store.driver.route().signing.region(), "us-east-1");
+        assert_eq!(mended(&store, "eu-west-3", Some("127.0.0.1:9")), Some(Mend::Region));
+        assert_eq!((store.location(), store.driver.route().signing.region()), (before, "eu-west-3"));
+    }
 }

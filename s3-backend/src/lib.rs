@@ -30,9 +30,13 @@ mod multipart;
 #[cfg(feature = "direct")]
 mod open;
 #[cfg(feature = "direct")]
+mod resume;
+#[cfg(feature = "direct")]
 mod storage;
 #[cfg(feature = "direct")]
 mod transport;
+#[cfg(feature = "direct")]
+mod turns;
 #[cfg(feature = "direct")]
 mod verified;
 

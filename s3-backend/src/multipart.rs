@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use object_storage::limits::PART_BYTES_MAX;
 use object_storage::{
-    CompleteOptions, ETag, Error, ErrorKind, Key, LocalBoxFuture, MultipartUpload, Operation, PageToken,
-    Part, PartNumber, PartsPage, Payload, PutMode, PutOutcome, Result, UploadId,
+    CompleteOptions, ETag, Error, ErrorKind, Key, LocalBoxFuture, MultipartUpload, Operation, OperationId,
+    PageToken, Part, PartNumber, PartsPage, Payload, PutMode, PutOutcome, Result, UploadId,
 };
 
 use crate::driver::Driver;
@@ -21,6 +21,8 @@ pub(crate) struct S3MultipartUpload {
     driver: Rc<Driver>,
     key: Key,
     upload_id: UploadId,
+    /// The id that the upload was begun with; `None` when that was done elsewhere.
+    operation_id: Option<OperationId>,
     /// Whether the store honours conditions on completion.
     conditional: bool,
     /// Whether the upload was begun with checksums of the kind that we send. S3 refuses them in any other upload; of
@@ -43,11 +45,12 @@ impl S3MultipartUpload {
         driver: Rc<Driver>,
         key: Key,
         upload_id: UploadId,
+        operation_id: Option<OperationId>,
         conditional: bool,
         checksums: bool,
     ) -> S3MultipartUpload {
         let (checksums, parts) = (Cell::new(checksums), RefCell::default());
-        S3MultipartUpload { driver, key, upload_id, conditional, checksums, parts }
+        S3MultipartUpload { driver, key, upload_id, operation_id, conditional, checksums, parts }
     }
 
     fn remember(&self, part: &Part, checksum: Crc64Nvme) {
@@ -117,8 +120,8 @@ impl MultipartUpload for S3MultipartUpload {
             self.check(parts, &options.mode)?;
             let digest = self.driver.sends_checksums();
             let digest = digest.then(|| PartsDigest::new(parts, |part| self.checksum_of(part)));
-            let (key, upload_id) = (&self.key, &self.upload_id);
-            self.driver.run(&CompleteMultipartUpload { key, upload_id, parts, options, digest }).await
+            let (key, upload_id, stamp) = (&self.key, &self.upload_id, self.operation_id);
+            self.driver.run(&CompleteMultipartUpload { key, upload_id, parts, options, digest, stamp }).await
         })
     }
 

@@ -12,7 +12,7 @@ use object_storage::{
 use url::Url;
 
 use crate::deadline::Deadlines;
-use crate::driver::Driver;
+use crate::driver::{Driver, Elsewhere, Parts, Route};
 use crate::host::Trust;
 use crate::protocol::address::{Address, Origin};
 use crate::protocol::operations::Place;
@@ -148,7 +148,7 @@ impl Shared {
         crate::host::host(self.config.proxy().cloned(), trust)
     }
 
-    async fn open(&self, host: Host) -> Result<S3Storage> {
+    async fn open(self: &Arc<Shared>, host: Host) -> Result<S3Storage> {
         let config = &self.config;
         let endpoint = self.endpoint(&host).await?;
         let region = self.region(&host, endpoint.is_some()).await?;
@@ -156,8 +156,6 @@ impl Shared {
             Some(endpoint) => endpoint.clone(),
             None => aws_endpoint(&region)?,
         };
-        let address = Address::new(&url, config.bucket(), config.url_style())
-            .map_err(|problem| bad_config(problem.to_string()).with_source(problem))?;
         let shape = rusty_s3::Bucket::new(
             url.clone(),
             rusty_s3::UrlStyle::Path,
@@ -167,25 +165,53 @@ impl Shared {
         .map_err(|problem| bad_config("the endpoint and bucket make no URL").with_source(problem))?;
         let tls = self.tls(&host, url.scheme() == "https").await?;
         let deadlines = Deadlines::default();
-        let transport = self.transport(address.origin(), tls, &host, &deadlines)?;
-        let signing = Signing::new(region, address.origin().authority.clone(), self.signs_payloads(&url));
-        let prefix = config.prefix().map(|prefix| format!("{prefix}/")).unwrap_or_default();
-        let driver = Driver {
-            place: Place { address, prefix },
-            signing,
+        let route = self.route(&url, region, Arc::clone(&tls), &host, &deadlines)?;
+        let elsewhere = match &endpoint {
+            Some(_) => Elsewhere::SameHost,
+            None => {
+                let (shared, host, deadlines) = (Arc::clone(self), host.clone(), deadlines.clone());
+                Elsewhere::Aws(Box::new(move |region| {
+                    let url = aws_endpoint(region)?;
+                    shared.route(&url, region.to_owned(), Arc::clone(&tls), &host, &deadlines)
+                }))
+            }
+        };
+        let driver = Driver::new(Parts {
+            route,
+            elsewhere,
+            replays: endpoint.is_some() || config.proxy().is_some(),
+            trusts_dates: url.scheme() == "https" || is_loopback(&url),
             deadlines,
-            transport,
             credentials: Arc::clone(&self.credentials),
             host,
             timeouts: config.timeouts().clone(),
             attempts_max: config.attempts_max(),
             checksums: config.checksums(),
-        };
+        });
         Ok(S3Storage {
             driver: Rc::new(driver),
             capabilities: capabilities(config, endpoint.is_none()),
             shape,
         })
+    }
+
+    /// The way to the bucket behind this endpoint, in this region.
+    fn route(
+        &self,
+        endpoint: &Url,
+        region: String,
+        tls: Arc<rustls::ClientConfig>,
+        host: &Host,
+        deadlines: &Deadlines,
+    ) -> Result<Route> {
+        let config = &self.config;
+        let address = Address::new(endpoint, config.bucket(), config.url_style())
+            .map_err(|problem| bad_config(problem.to_string()).with_source(problem))?;
+        let transport = self.transport(address.origin(), tls, host, deadlines)?;
+        let authority = address.origin().authority.clone();
+        let signing = Signing::new(region, authority, self.signs_payloads(endpoint));
+        let prefix = config.prefix().map(|prefix| format!("{prefix}/")).unwrap_or_default();
+        Ok(Route { place: Place { address, prefix }, signing, transport })
     }
 
     fn transport(

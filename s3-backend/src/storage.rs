@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use object_storage::config::Checksums;
 use object_storage::limits::{DELETE_KEYS_MAX, PUT_BYTES_MAX};
 use object_storage::{
     Answer, Body, Capabilities, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
     HeadOptions, HeadOutcome, Key, KeyRule, ListOptions, ListPage, ListUploadsOptions, LocalBoxFuture,
-    MultipartOptions, MultipartUpload, ObjectStorage, Operation, PageToken, Payload, PutMode, PutOptions,
-    PutOutcome, Result, UploadId, UploadsPage,
+    MultipartOptions, MultipartUpload, ObjectStorage, Operation, OperationId, PageToken, Payload, PutMode,
+    PutOptions, PutOutcome, Resolution, Result, UploadId, UploadsPage,
 };
 
-use crate::driver::{Driver, kind_of};
+use crate::driver::Driver;
 use crate::multipart::S3MultipartUpload;
 use crate::protocol::checksum::Crc64Nvme;
 use crate::protocol::operations::{
@@ -22,6 +21,7 @@ use crate::protocol::operations::{
     HeadObject, ListMultipartUploads, ListObjectsV2, PutBucketLifecycleConfiguration, PutObject,
 };
 use crate::protocol::presign::PresignedUrl;
+use crate::resume;
 use crate::transport::Chunks;
 use crate::verified::Verified;
 
@@ -30,9 +30,15 @@ use crate::verified::Verified;
 /// One per shard: it keeps that shard's connections. Built by a [factory](crate::factory), or by
 /// [`S3Storage::open`](crate::S3Storage::open).
 ///
-/// Writes are never reported as "not applied" unless that is certain: see
-/// [`ErrorKind::Indeterminate`]. Reads, overwrites, deletes and parts are tried again when that can help;
-/// conditional writes only while no earlier attempt can have been applied.
+/// Writes are never reported as "not applied" unless that is certain: see [`ErrorKind::Indeterminate`]. Everything is
+/// tried again when that can help, conditional writes too: every object bears the [id](OperationId) of its write as
+/// metadata (`x-amz-meta-operation-id`, hidden from readers), so that after a lost answer a look at the object tells
+/// whether it is ours. `Indeterminate` is left for what such a look cannot prove. The look may take up to ten seconds
+/// beyond the operation's own time.
+///
+/// A body that breaks off is asked for again from there, of the same version. Repetition has a budget: where most
+/// requests fail, each shard sends about a tenth more than it would without. When the store asks for less, fewer
+/// requests are under way at once until it is content.
 ///
 /// # Integrity
 ///
@@ -59,7 +65,8 @@ impl S3Storage {
     /// The address of the bucket: endpoint and bucket, without keys or signatures.
     #[must_use]
     pub fn location(&self) -> String {
-        let address = &self.driver.place.address;
+        let route = self.driver.route();
+        let address = &route.place.address;
         format!("{}{}", address.origin().url(), address.bucket_path())
     }
 
@@ -72,7 +79,8 @@ impl S3Storage {
     ///
     /// [CreateBucket]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
     pub async fn create_bucket(&self) -> Result<()> {
-        self.driver.run(&CreateBucket { region: self.driver.signing.region() }).await
+        let route = self.driver.route();
+        self.driver.run(&CreateBucket { region: route.signing.region() }).await
     }
 
     /// Removes the bucket, which must be empty, or succeeds when it is gone: [DeleteBucket].
@@ -119,7 +127,8 @@ impl S3Storage {
     ///
     /// As [`presign_get`](Self::presign_get); `InvalidInput` also for a key that no store writes.
     pub async fn presign_put(&self, key: &Key, mode: PutMode, valid: Duration) -> Result<PresignedUrl> {
-        let put = PutObject { key, payload: Payload::new(), options: mode.into(), checksum: None };
+        let put =
+            PutObject { key, payload: Payload::new(), options: mode.into(), checksum: None, stamp: None };
         self.driver.presign(&put, valid).await
     }
 
@@ -152,7 +161,8 @@ impl S3Storage {
             return Err(Error::new(ErrorKind::InvalidInput, Operation::PutObject, message).with_key(key));
         }
         let checksum = self.driver.sends_checksums().then(|| Crc64Nvme::of(&payload));
-        self.driver.run(&PutObject { key, payload, options, checksum }).await
+        let stamp = Some(options.operation_id.unwrap_or_else(OperationId::random));
+        self.driver.run(&PutObject { key, payload, options, checksum, stamp }).await
     }
 
     async fn get_object(&self, key: &Key, options: GetOptions) -> Result<GetOutcome> {
@@ -163,18 +173,13 @@ impl S3Storage {
             let body = Body::from_chunk(length, bytes.unwrap_or_default());
             return Ok(GetOutcome::new(opened.meta, opened.attributes, opened.range, body));
         }
-        let owner = key.clone();
-        let chunks = chunks.map(move |chunk| {
-            chunk.map_err(|failure| {
-                Error::new(kind_of(failure.cause), Operation::GetObject, failure.message).with_key(&owner)
-            })
-        });
+        let chunks = resume::chunks(Rc::clone(&self.driver), key.clone(), &opened, chunks);
         let body = match opened.checksum {
             Some(checksum) => {
-                let transport = Rc::clone(&self.driver.transport);
+                let transport = Rc::clone(&self.driver.route().transport);
                 Body::from_stream(
                     length,
-                    Verified::new(chunks, checksum.check(), length, key.clone(), transport),
+                    Verified::new(Box::pin(chunks), checksum.check(), length, key.clone(), transport),
                 )
             }
             None => Body::from_stream(length, chunks),
@@ -183,8 +188,14 @@ impl S3Storage {
     }
 
     /// The handle of an upload. `checksums`: it was begun with checksums of the kind that we send.
-    fn upload(&self, key: &Key, upload_id: &UploadId, checksums: bool) -> Result<Rc<dyn MultipartUpload>> {
-        self.driver.place.full(Operation::UploadPart, key)?;
+    fn upload(
+        &self,
+        key: &Key,
+        upload_id: &UploadId,
+        checksums: bool,
+        operation_id: Option<OperationId>,
+    ) -> Result<Rc<dyn MultipartUpload>> {
+        self.driver.route().place.full(Operation::UploadPart, key)?;
         if upload_id.as_str().is_empty() {
             // Without an id "complete" and "abort" would be other operations, "delete the object" among them.
             return Err(Error::new(ErrorKind::InvalidInput, Operation::UploadPart, "the upload id is empty")
@@ -194,6 +205,7 @@ impl S3Storage {
             Rc::clone(&self.driver),
             key.clone(),
             upload_id.clone(),
+            operation_id,
             self.capabilities.complete_create,
             checksums,
         )))
@@ -203,11 +215,12 @@ impl S3Storage {
         // One entry per key: S3 answers a key that is named twice as it likes.
         let mut results: HashMap<&Key, Result<()>> = HashMap::new();
         let mut asked: Vec<Key> = Vec::new();
+        let route = self.driver.route();
         for key in keys {
             if results.contains_key(key) {
                 continue;
             }
-            let mut result = self.driver.place.full(Operation::DeleteObjects, key).map(|_| ());
+            let mut result = route.place.full(Operation::DeleteObjects, key).map(|_| ());
             if result.is_ok() && key.broken_rule() == Some(KeyRule::ControlCharacter) {
                 // The body of DeleteObjects is XML, which cannot hold it: it goes by itself.
                 result = self.driver.run(&DeleteObject { key, options: DeleteOptions::default() }).await;
@@ -303,7 +316,8 @@ impl ObjectStorage for S3Storage {
             let conditional = options.mode != PutMode::Overwrite;
             let honoured = self.capabilities.copy_conditions;
             self.honours(Operation::CopyObject, to, conditional, honoured, "conditional_copy")?;
-            self.driver.run(&CopyObject { from, to, options }).await
+            let stamp = OperationId::random();
+            self.driver.run(&CopyObject { from, to, options, stamp }).await
         })
     }
 
@@ -314,13 +328,15 @@ impl ObjectStorage for S3Storage {
     ) -> LocalBoxFuture<'a, Result<Rc<dyn MultipartUpload>>> {
         Box::pin(async move {
             let checksums = self.driver.sends_checksums();
-            let upload_id = self.driver.run(&CreateMultipartUpload { key, options, checksums }).await?;
-            self.upload(key, &upload_id, checksums)
+            let stamp = options.operation_id.unwrap_or_else(OperationId::random);
+            let upload_id =
+                self.driver.run(&CreateMultipartUpload { key, options, checksums, stamp }).await?;
+            self.upload(key, &upload_id, checksums, Some(stamp))
         })
     }
 
     fn resume_multipart_upload(&self, key: &Key, upload_id: &UploadId) -> Result<Rc<dyn MultipartUpload>> {
-        self.upload(key, upload_id, false)
+        self.upload(key, upload_id, false, None)
     }
 
     fn list_multipart_uploads_page<'a>(
@@ -329,6 +345,10 @@ impl ObjectStorage for S3Storage {
         page: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<UploadsPage>> {
         Box::pin(async move { self.driver.run(&ListMultipartUploads { options, page }).await })
+    }
+
+    fn resolve<'a>(&'a self, key: &'a Key, id: OperationId) -> LocalBoxFuture<'a, Result<Resolution>> {
+        Box::pin(self.driver.resolve(key, id))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -364,10 +384,11 @@ mod tests {
             let storage = S3Storage::open(&config, Host::builder().build()).await.expect("opened");
             let key = Key::parse("k").expect("a key");
             let options = PutOptions::default();
-            let put = PutObject { key: &key, payload: Payload::new(), options, checksum: None };
-            let request = put.request(&storage.driver.place).expect("sendable");
+            let put = PutObject { key: &key, payload: Payload::new(), options, checksum: None, stamp: None };
+            let route = storage.driver.route();
+            let request = put.request(&route.place).expect("sendable");
             let identity = Identity::Anonymous;
-            let signed = storage.driver.signing.sign(&request, &identity, std::time::SystemTime::UNIX_EPOCH);
+            let signed = route.signing.sign(&request, &identity, std::time::SystemTime::UNIX_EPOCH);
             let signed = signed.expect("sendable");
             let second = Duration::from_secs(1);
             let began = crate::clock::now();
@@ -386,7 +407,7 @@ mod tests {
                 size_of_val(&storage.get_object(&key, GetOptions::default())),
                 size_of_val(&storage.driver.attempt(&put, &request, began, began + second)),
                 size_of_val(&storage.driver.attempt(&get, &request, began, began + second)),
-                storage.driver.transport.future_bytes(&signed, &limits),
+                route.transport.future_bytes(&signed, &limits),
             ];
             // 3.0 KiB for a whole put; 1.5 KiB for any one of them is a change to think about.
             assert!(sizes.iter().all(|&size| size < 1536), "{sizes:?}");

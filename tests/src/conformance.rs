@@ -21,6 +21,7 @@ mod multipart;
 mod puts;
 mod races;
 mod ranges;
+mod resolving;
 mod short_forms;
 
 pub use context::{Context, Dialect, Promise, Quirk, Subject, run};
@@ -64,6 +65,17 @@ macro_rules! promises {
                 a_counter_kept_by_compare_and_swap_loses_nothing,
                 of_many_completions_that_create_exactly_one_wins,
                 a_reader_never_sees_half_of_a_write,
+            }
+            resolving {
+                a_put_is_found_by_its_id,
+                another_id_is_told_what_is_there,
+                an_id_under_a_key_without_object_is_not_there,
+                an_id_is_gone_with_the_version_it_was_on,
+                a_create_driven_again_is_what_it_was,
+                a_match_driven_again_is_what_it_was,
+                an_id_is_no_attribute,
+                a_copy_shows_no_id_and_with_attributes_of_its_own_has_another,
+                a_completed_upload_bears_the_id_it_was_begun_with,
             }
             gets {
                 a_get_of_nothing_says_not_found,

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use object_storage::{
     Capabilities, CompleteOptions, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
     HeadOptions, HeadOutcome, InMemoryStorage, Key, ListOptions, ListPage, ListUploadsOptions,
-    LocalBoxFuture, MultipartOptions, MultipartUpload, ObjectStorage, Operation, PageToken, Part, PartNumber,
-    PartsPage, Payload, PutMode, PutOptions, PutOutcome, RangePolicy, Result, UploadId, UploadsPage,
+    LocalBoxFuture, MultipartOptions, MultipartUpload, ObjectStorage, Operation, OperationId, PageToken,
+    Part, PartNumber, PartsPage, Payload, PutMode, PutOptions, PutOutcome, RangePolicy, Resolution, Result,
+    UploadId, UploadsPage,
 };
 use tests::conformance::{PROMISES, Subject, run};
 
@@ -34,10 +35,12 @@ enum Flaw {
     DelimiterIsAlwaysASlash,
     AbortKeepsTheUpload,
     SaysItCannotCreate,
+    EveryIdIsApplied,
+    ForgetsIds,
 }
 
 /// Every flaw, and a promise that must notice it.
-const FLAWS: [(Flaw, &str, &str); 16] = [
+const FLAWS: [(Flaw, &str, &str); 18] = [
     (Flaw::CreateOverwrites, "races", "of_many_creators_exactly_one_wins"),
     (Flaw::MatchOverwrites, "races", "a_counter_kept_by_compare_and_swap_loses_nothing"),
     (Flaw::DeleteIgnoresItsCondition, "deletes", "a_delete_matching_another_version_is_refused"),
@@ -58,6 +61,8 @@ const FLAWS: [(Flaw, &str, &str); 16] = [
     (Flaw::DelimiterIsAlwaysASlash, "listing", "a_delimiter_may_be_any_string"),
     (Flaw::AbortKeepsTheUpload, "multipart", "an_aborted_upload_leaves_nothing"),
     (Flaw::SaysItCannotCreate, "conditions", "create_stores_where_nothing_is"),
+    (Flaw::EveryIdIsApplied, "resolving", "another_id_is_told_what_is_there"),
+    (Flaw::ForgetsIds, "resolving", "a_create_driven_again_is_what_it_was"),
 ];
 
 #[test]
@@ -127,6 +132,9 @@ impl ObjectStorage for Odd {
                     options.mode = PutMode::Overwrite;
                 }
                 _ => {}
+            }
+            if self.is(Flaw::ForgetsIds) {
+                options.operation_id = None;
             }
             if self.is(Flaw::PutForgetsAttributes) {
                 options.attributes = Default::default();
@@ -246,6 +254,18 @@ impl ObjectStorage for Odd {
         page: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<UploadsPage>> {
         self.inner.list_multipart_uploads_page(options, page)
+    }
+
+    fn resolve<'a>(&'a self, key: &'a Key, id: OperationId) -> LocalBoxFuture<'a, Result<Resolution>> {
+        Box::pin(async move {
+            let resolution = self.inner.resolve(&self.key(key), id).await?;
+            Ok(match resolution {
+                Resolution::NotThere { current: Some(meta) } if self.is(Flaw::EveryIdIsApplied) => {
+                    Resolution::Applied(PutOutcome::new(meta.etag.expect("memory gives tags")))
+                }
+                resolution => resolution,
+            })
+        })
     }
 
     fn capabilities(&self) -> Capabilities {

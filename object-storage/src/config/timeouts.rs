@@ -56,7 +56,8 @@ pub struct Timeouts {
     pub complete: Duration,
     /// For all attempts of one operation together, with the pauses between them, up to the head of the response.
     /// What `send` grants for the bytes of the body comes on top. CompleteMultipartUpload and CopyObject
-    /// have [`Timeouts::complete_operation`] instead.
+    /// have [`Timeouts::complete_operation`] instead. A write whose outcome is in doubt afterwards may take up to ten
+    /// seconds more, for a look at the object.
     pub operation: Duration,
 }
 

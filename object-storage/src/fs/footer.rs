@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attributes::{Attributes, ContentHeader};
 use crate::object::ETag;
+use crate::operation_id::OperationId;
 
 const MAGIC: &[u8; 8] = b"ObjStor1";
 /// Lengths, checksum and magic, in bytes.
@@ -40,6 +41,8 @@ pub(super) struct Footer {
     /// To the second, as S3 has it.
     pub(super) modified: SystemTime,
     pub(super) attributes: Attributes,
+    /// The write that it comes from; `None` in files of the time before writes had ids, and in parts.
+    pub(super) operation_id: Option<OperationId>,
     /// The key; kept only where the path does not say it, in the description of an upload.
     pub(super) key: Option<String>,
 }
@@ -58,6 +61,8 @@ struct Facts {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    operation_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
 }
 
@@ -70,6 +75,7 @@ impl Footer {
             modified: self.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             headers: self.attributes.headers().map(|(header, value)| owned((header.name(), value))).collect(),
             metadata: self.attributes.user_metadata().map(owned).collect(),
+            operation_id: self.operation_id.map(|id| id.to_string()),
             key: self.key.clone(),
         };
         let mut bytes = serde_json::to_vec(&facts).expect("texts and numbers always have a JSON form");
@@ -163,7 +169,9 @@ impl Facts {
         for (name, value) in &self.metadata {
             attributes = attributes.with_metadata(name, value).map_err(odd)?;
         }
-        Ok(Footer { etag, modified, attributes, key: self.key })
+        let operation_id = self.operation_id.map(|id| id.parse()).transpose();
+        let operation_id = operation_id.map_err(|_| Damaged("the operation id in the footer is none"))?;
+        Ok(Footer { etag, modified, attributes, operation_id, key: self.key })
     }
 }
 
@@ -203,6 +211,7 @@ mod tests {
                 .with_header(ContentHeader::ContentType, "text/plain")
                 .and_then(|attributes| attributes.with_metadata("a", "\"quoted\\\""))
                 .expect("plain attributes"),
+            operation_id: Some(OperationId::from_bits(7)),
             key: None,
         }
     }
@@ -218,7 +227,7 @@ mod tests {
         for header in ContentHeader::ALL {
             attributes = attributes.with_header(header, &"\"".repeat(1024)).expect("printable");
         }
-        for number in 0..341 {
+        for number in 0..334 {
             attributes = attributes.with_metadata(&format!("{number:05}"), "\"").expect("six bytes each");
         }
         let footer = Footer { attributes, key: Some("\u{fffd}".repeat(341)), ..footer() };

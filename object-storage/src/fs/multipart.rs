@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::Key;
 use crate::limits::{LIST_PAGE_MAX, OBJECT_BYTES_MAX, PART_BYTES_MAX, PART_BYTES_MIN};
 use crate::object::{ETag, PutOutcome};
+use crate::operation_id::OperationId;
 use crate::options::{CompleteOptions, ListUploadsOptions, PutMode};
 use crate::payload::Payload;
 use crate::storage::{
@@ -39,7 +40,7 @@ use super::tree::{
     DIRECTORY_MODE, FILE_MODE, Tree, entries, is_random_name, lock_exclusive, random_name, regular_bytes,
 };
 use super::write::{new_footer, write_file};
-use super::{CompioFsStorage, shut_down};
+use super::{CompioFsStorage, named, shut_down};
 
 /// The file that says which object the upload is for.
 const DESCRIPTION: &str = "description";
@@ -89,7 +90,7 @@ impl MultipartUpload for FsUpload {
             let publish =
                 move |temp, etag| publish_part(&tree, &publish_task, &key, &id, number, temp, etag, size);
             let store = &self.store;
-            write_file(&store.tree, &store.gate, &task, payload, Attributes::new(), publish).await
+            write_file(&store.tree, &store.gate, &task, payload, Attributes::new(), None, publish).await
         })
     }
 
@@ -147,7 +148,12 @@ struct Upload {
 }
 
 /// Makes the directory of a new upload.
-pub(super) fn create(tree: &Arc<Tree>, key: &Key, attributes: Attributes) -> Result<UploadId> {
+pub(super) fn create(
+    tree: &Arc<Tree>,
+    key: &Key,
+    attributes: Attributes,
+    operation_id: OperationId,
+) -> Result<UploadId> {
     let task = Task::on(Operation::CreateMultipartUpload, key);
     let failed = |error: io::Error| task.failed("cannot make the upload", error);
     let id = random_name().map_err(|errno| failed(errno.into()))?;
@@ -161,7 +167,8 @@ pub(super) fn create(tree: &Arc<Tree>, key: &Key, attributes: Attributes) -> Res
         let description = File::from(openat(&directory, DESCRIPTION, flags, FILE_MODE)?);
         let etag = ETag::parse(&id).expect("hexadecimal digits make a tag");
         let key = Some(key.as_str().to_owned());
-        let mut footer = Footer { etag, modified: UNIX_EPOCH, attributes, key };
+        let operation_id = Some(operation_id);
+        let mut footer = Footer { etag, modified: UNIX_EPOCH, attributes, operation_id, key };
         write_end(&description, &[], 0, &mut footer)?;
         tree.sync(&description)?;
         tree.sync(&directory)?;
@@ -275,6 +282,7 @@ fn complete(
         return Err(no_upload(task));
     }
     check_parts(task, &upload, parts)?;
+    let operation_id = upload.description.operation_id;
     let outcome = store(tree, task, key, mode, |temp| {
         let mut joined_bytes = 0;
         for part in parts {
@@ -283,7 +291,11 @@ fn complete(
             copy_data(&file, data_bytes, &temp.file)?;
             joined_bytes += data_bytes;
         }
-        Ok((joined_bytes, new_footer(temp, upload.description.attributes.clone())))
+        Ok((joined_bytes, new_footer(temp, upload.description.attributes.clone(), operation_id)))
+    });
+    let outcome = outcome.map_err(|error| match operation_id {
+        Some(id) => named(error, id),
+        None => error,
     })?;
     // The object is there. An upload that cannot be removed, or that a power failure brings back, costs space
     // until it is aborted, and nothing else.

@@ -16,12 +16,14 @@ use rustix::io::Errno;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::Key;
 use crate::object::{ETag, PutOutcome};
+use crate::operation_id::OperationId;
 use crate::options::PutMode;
+use crate::storage::Resolution;
 
 use super::failure::Task;
 use super::footer::Footer;
 use super::names::Location;
-use super::read::open_object;
+use super::read::{meta, open_object};
 use super::temp::{Temp, Unfinished};
 use super::tree::Tree;
 
@@ -171,6 +173,46 @@ fn check_match(tree: &Tree, task: &Task, location: &Location, etag: &ETag) -> Re
         return Ok(());
     }
     Err(task.error(ErrorKind::PreconditionFailed, format!("the object has the tag {current}")))
+}
+
+/// What a refused put amounts to when the caller may have made it before: done, if the object that is there is the
+/// one that it stored then.
+pub(super) fn driven_before(
+    tree: &Tree,
+    task: &Task,
+    key: &Key,
+    before: Option<OperationId>,
+    refused: Error,
+) -> Result<PutOutcome> {
+    let conditional = matches!(refused.kind(), ErrorKind::AlreadyExists | ErrorKind::PreconditionFailed);
+    let Some(id) = before.filter(|_| conditional) else { return Err(refused) };
+    match find(tree, task, key, id)? {
+        Resolution::Applied(outcome) => Ok(outcome),
+        _ => Err(refused),
+    }
+}
+
+/// Whether the object of a key is the one that the write `id` stored.
+pub(super) fn resolve(tree: &Tree, key: &Key, id: OperationId) -> Result<Resolution> {
+    find(tree, &Task::on(Operation::HeadObject, key), key, id)
+}
+
+fn find(tree: &Tree, task: &Task, key: &Key, id: OperationId) -> Result<Resolution> {
+    let location = Location::of(key);
+    let (footer, data_bytes) = match open_object(tree, task, &location.path()) {
+        Ok(opened) => opened.footer(task)?,
+        Err(error) if error.is_not_found() => return Ok(Resolution::NotThere { current: None }),
+        Err(error) => return Err(error),
+    };
+    if footer.operation_id != Some(id) {
+        return Ok(Resolution::NotThere { current: Some(meta(key, data_bytes, &footer)) });
+    }
+    // Whoever published it may have been killed, or told an error, before the name was on disk.
+    let directory = tree.open_directory(&location.directory());
+    directory.and_then(|directory| tree.sync(directory)).map_err(|errno| {
+        task.in_doubt("the object is in place and its directory could not be synced", errno)
+    })?;
+    Ok(Resolution::Applied(PutOutcome::new(footer.etag)))
 }
 
 /// Removes the object of a key, if it has this tag.

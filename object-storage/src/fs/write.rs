@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::attributes::Attributes;
 use crate::error::{ErrorKind, Result};
 use crate::object::ETag;
+use crate::operation_id::OperationId;
 use crate::payload::Payload;
 
 use super::blocking::Gate;
@@ -31,6 +32,7 @@ pub(super) async fn write_file<T: Send + 'static>(
     task: &Task,
     payload: Payload,
     attributes: Attributes,
+    operation_id: Option<OperationId>,
     publish: impl FnOnce(Temp, ETag) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     // Moves into the one closure that gets as far as publishing.
@@ -49,7 +51,7 @@ pub(super) async fn write_file<T: Send + 'static>(
                         Some(temp) => temp,
                         None => Temp::create(&tree).map_err(std::io::Error::from)?,
                     };
-                    let mut footer = new_footer(&temp, attributes);
+                    let mut footer = new_footer(&temp, attributes, operation_id);
                     let tail: Vec<&[u8]> = tail.iter().map(|chunk| &chunk[..]).collect();
                     temp.finish(&tail, data_bytes, &mut footer)?;
                     Ok((temp, footer.etag))
@@ -104,6 +106,6 @@ async fn begin(
 }
 
 /// The footer of a new file. Its time is filled in when the file is finished.
-pub(super) fn new_footer(temp: &Temp, attributes: Attributes) -> Footer {
-    Footer { etag: temp.etag(), modified: std::time::UNIX_EPOCH, attributes, key: None }
+pub(super) fn new_footer(temp: &Temp, attributes: Attributes, operation_id: Option<OperationId>) -> Footer {
+    Footer { etag: temp.etag(), modified: std::time::UNIX_EPOCH, attributes, operation_id, key: None }
 }

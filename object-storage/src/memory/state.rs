@@ -13,13 +13,14 @@ use crate::key::{Key, KeyRule};
 use crate::limits::PUT_BYTES_MAX;
 use crate::listing::{Listing, check_page_size, foreign_token};
 use crate::object::{ETag, GetOutcome, HeadOutcome, ObjectMeta, PutOutcome};
+use crate::operation_id::OperationId;
 use crate::options::{
     CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, ListUploadsOptions, MultipartOptions,
     PutMode, PutOptions, ReadConditions,
 };
 use crate::payload::Payload;
 use crate::range::InvalidRange;
-use crate::storage::{ListPage, PageToken, UploadId, UploadInfo, UploadsPage};
+use crate::storage::{ListPage, PageToken, Resolution, UploadId, UploadInfo, UploadsPage};
 
 use super::upload::Upload;
 
@@ -38,6 +39,8 @@ pub(super) struct Object {
     pub(super) attributes: Attributes,
     pub(super) etag: ETag,
     pub(super) last_modified: SystemTime,
+    /// The write that it comes from.
+    operation_id: OperationId,
 }
 
 impl Object {
@@ -131,10 +134,11 @@ impl State {
         key: &Key,
         payload: Payload,
         attributes: Attributes,
+        operation_id: OperationId,
         now: SystemTime,
     ) -> PutOutcome {
         let etag = self.new_etag();
-        let object = Object { payload, attributes, etag: etag.clone(), last_modified: now };
+        let object = Object { payload, attributes, etag: etag.clone(), last_modified: now, operation_id };
         self.objects.insert(key.clone(), object);
         PutOutcome::new(etag)
     }
@@ -149,8 +153,26 @@ impl State {
         let failure = Failure { operation: Operation::PutObject, key };
         failure.check_written_key()?;
         failure.check_size(payload.len())?;
-        self.check_mode(&options.mode, failure)?;
-        Ok(self.store(key, payload, options.attributes, now))
+        if let Err(refused) = self.check_mode(&options.mode, failure) {
+            // A re-drive of what was applied before is applied.
+            let before = options.operation_id.and_then(|id| self.applied(key, id));
+            return before.ok_or(refused);
+        }
+        let operation_id = options.operation_id.unwrap_or_else(OperationId::random);
+        Ok(self.store(key, payload, options.attributes, operation_id, now))
+    }
+
+    /// What the write `id` stored, if it is still there.
+    fn applied(&self, key: &Key, id: OperationId) -> Option<PutOutcome> {
+        let object = self.objects.get(key).filter(|object| object.operation_id == id)?;
+        Some(PutOutcome::new(object.etag.clone()))
+    }
+
+    pub(super) fn resolve(&self, key: &Key, id: OperationId) -> Resolution {
+        match self.applied(key, id) {
+            Some(outcome) => Resolution::Applied(outcome),
+            None => Resolution::NotThere { current: self.objects.get(key).map(|object| object.meta(key)) },
+        }
     }
 
     pub(super) fn get(&self, key: &Key, options: &GetOptions) -> Result<GetOutcome> {
@@ -210,8 +232,12 @@ impl State {
         Failure { operation: Operation::CopyObject, key: from }.check_size(source.payload.len())?;
         self.check_mode(&options.mode, on_target)?;
         let payload = source.payload.clone();
-        let attributes = options.attributes.unwrap_or_else(|| source.attributes.clone());
-        Ok(self.store(to, payload, attributes, now))
+        // As on S3, where the id is metadata: whoever keeps the source's keeps its id too.
+        let (attributes, operation_id) = match options.attributes {
+            Some(attributes) => (attributes, OperationId::random()),
+            None => (source.attributes.clone(), source.operation_id),
+        };
+        Ok(self.store(to, payload, attributes, operation_id, now))
     }
 
     pub(super) fn create_upload(
@@ -222,7 +248,9 @@ impl State {
     ) -> Result<UploadId> {
         Failure { operation: Operation::CreateMultipartUpload, key }.check_written_key()?;
         let upload_id = UploadId::new(&self.new_name());
-        self.uploads.insert(upload_id.clone(), Upload::new(key.clone(), options.attributes, now));
+        let operation_id = options.operation_id.unwrap_or_else(OperationId::random);
+        let upload = Upload::new(key.clone(), options.attributes, operation_id, now);
+        self.uploads.insert(upload_id.clone(), upload);
         Ok(upload_id)
     }
 

@@ -12,6 +12,7 @@ use crate::key::Key;
 use crate::limits::{OBJECT_BYTES_MAX, PART_BYTES_MAX, PART_BYTES_MIN};
 use crate::listing::foreign_token;
 use crate::object::{ETag, PutOutcome};
+use crate::operation_id::OperationId;
 use crate::options::CompleteOptions;
 use crate::payload::Payload;
 use crate::storage::{MultipartUpload, PageToken, Part, PartNumber, PartsPage, UploadId};
@@ -26,6 +27,7 @@ const PARTS_PAGE_MAX: usize = 1000;
 pub(super) struct Upload {
     pub(super) key: Key,
     attributes: Attributes,
+    operation_id: OperationId,
     pub(super) initiated: SystemTime,
     parts: BTreeMap<PartNumber, StoredPart>,
 }
@@ -36,8 +38,13 @@ struct StoredPart {
 }
 
 impl Upload {
-    pub(super) fn new(key: Key, attributes: Attributes, initiated: SystemTime) -> Upload {
-        Upload { key, attributes, initiated, parts: BTreeMap::new() }
+    pub(super) fn new(
+        key: Key,
+        attributes: Attributes,
+        operation_id: OperationId,
+        initiated: SystemTime,
+    ) -> Upload {
+        Upload { key, attributes, operation_id, initiated, parts: BTreeMap::new() }
     }
 
     /// The bytes of these parts, one after the other, if they may be joined so.
@@ -115,7 +122,7 @@ impl InMemoryUpload {
         let joined = self.find(&state, failure.operation)?.join(parts, failure)?;
         state.check_mode(&options.mode, failure)?;
         let upload = state.uploads.remove(&self.upload_id).expect("found above, under the same lock");
-        Ok(state.store(&self.key, joined, upload.attributes, now()))
+        Ok(state.store(&self.key, joined, upload.attributes, upload.operation_id, now()))
     }
 
     fn list_parts(&self, page: Option<&PageToken>) -> Result<PartsPage> {

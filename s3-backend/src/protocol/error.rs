@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use object_storage::{Answer, ErrorKind};
 
+use super::header;
 use super::limits::{CODE_CHARS_MAX, ERROR_BODY_BYTES_MAX, MESSAGE_CHARS_MAX, WORD_CHARS_MAX};
+use super::mend::{self, Aside, Mend};
 use super::request::ResponseHead;
 use super::xml::{self, Element};
 
@@ -19,6 +21,10 @@ pub(crate) struct Refusal {
     pub(crate) answer: Answer,
     /// How long the store asks us to wait.
     pub(crate) retry_after: Option<Duration>,
+    /// What it says about the way we asked.
+    pub(crate) aside: Option<Box<Aside>>,
+    /// What was mended since, so that asking again is not asking the same again.
+    pub(crate) mended: Option<Mend>,
 }
 
 /// What a refusal says about the request it answers.
@@ -62,6 +68,8 @@ impl Refusal {
             message: message.into(),
             answer: answer(head, None),
             retry_after: None,
+            aside: None,
+            mended: None,
         }
     }
 
@@ -73,6 +81,8 @@ impl Refusal {
             message: message.into(),
             answer: answer(head, None),
             retry_after: None,
+            aside: None,
+            mended: None,
         }
     }
 
@@ -84,6 +94,8 @@ impl Refusal {
             message: message.into(),
             answer: answer(head, None),
             retry_after: None,
+            aside: None,
+            mended: None,
         }
     }
 
@@ -106,12 +118,24 @@ impl Refusal {
             // The answer to HEAD cannot say `ExpiredToken`; and there is hardly another way to ask wrongly.
             refusal.class = Class::StaleKeys;
         }
+        if believed {
+            refusal.aside = aside(head, document.as_ref(), code).map(Box::new);
+        }
         refusal
     }
 
     /// Whether the connection is to blame, so that no other request should be entrusted to it.
     pub(crate) fn blames_connection(&self) -> bool {
         matches!(self.class, Class::BadDigest | Class::Corrupt)
+    }
+
+    /// The same about keys that hold for a session: a store that has forgotten them says that it never knew them, as
+    /// SeaweedFS does of an expired session, and new ones may do.
+    pub(crate) fn of_a_session(mut self) -> Refusal {
+        if self.class == Class::Definite && self.answer.code == "InvalidAccessKeyId" {
+            self.class = Class::StaleKeys;
+        }
+        self
     }
 
     /// Whether the keys are to blame, so that whoever holds them should ask their source again.
@@ -150,7 +174,27 @@ impl Refusal {
             message: message(head, document),
             answer: answer(head, code),
             retry_after: retry_after(head),
+            aside: None,
+            mended: None,
         }
+    }
+}
+
+/// What a refusal says about the way we asked, if it is one of those that may.
+fn aside(head: &ResponseHead, document: Option<&Element>, code: Option<&str>) -> Option<Aside> {
+    let said = |name: &str| document.and_then(|root| root.text_of(name));
+    match (head.status, code) {
+        (301 | 307 | 308, _) | (400, None | Some("AuthorizationHeaderMalformed")) => {
+            let region = head.headers.text("x-amz-bucket-region").or_else(|| said("Region"));
+            let host = head.headers.text("location").and_then(mend::host_of).or_else(|| said("Endpoint"));
+            let region = mend::region(region?)?.to_owned();
+            Some(Aside { region: Some(region), host: host.map(str::to_owned), date: None })
+        }
+        // The answer to a HEAD cannot say which of all refusals it is.
+        (403, None | Some("RequestTimeTooSkewed" | "RequestExpired")) => {
+            Some(Aside { date: Some(header::date(&head.headers)?), ..Aside::default() })
+        }
+        _ => None,
     }
 }
 
@@ -274,7 +318,7 @@ fn message(head: &ResponseHead, document: Option<&Element>) -> String {
         let region = region.or_else(|| document.and_then(|root| root.text_of("Region")));
         return match region {
             Some(region) => format!(
-                "the bucket is in region {}; redirects are not followed",
+                "the bucket is in region {}, and the request could not be made there",
                 clean(region, CODE_CHARS_MAX)
             ),
             None => "the store redirects elsewhere; redirects are not followed: set the endpoint and region"

@@ -2,27 +2,77 @@
 //! to do next; it has no clock, no randomness and no socket.
 //!
 //! The rule it keeps: of a write, **a refusal is believed only while no earlier attempt can have been applied**.
-//! As soon as an attempt left and came back without a definite refusal, the write may be applied, now or later;
-//! then only a success ends it well, and everything else ends as `Indeterminate`.
+//! As soon as an attempt left and came back without a definite refusal, the write may be applied, now or later. It is
+//! then sent again under the same condition, and when that is refused, or no more attempts are left, the object itself
+//! is looked at: if it bears the id of this operation, it was applied. What a look cannot prove either ends as
+//! `Indeterminate`.
 
 use std::time::Duration;
 
-use object_storage::{Error, ErrorKind, Key, Operation, Result};
+use object_storage::{ETag, Error, ErrorKind, Key, Operation, OperationId, PutOutcome, Result};
 
+use super::budget::Budget;
 use super::error::{Class, Refusal};
 use super::limits::CORRUPT_RETRIES_MAX;
+use super::mend::Mend;
 use super::retry::RetryPolicy;
 
-/// What an operation does to the store, which decides what may be repeated.
+/// What an operation does to the store, which decides what a refusal means once it may have been applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing: repeat at will.
+    /// Nothing: repeat at will, and believe every answer.
     Read,
     /// The same bytes under the same name, or the same name gone: repeating it changes nothing more. (Another
     /// writer's overwrite can be overwritten again; that is what an unconditional write means.)
     Repeatable,
-    /// Its own success would make a second attempt fail: never repeated once it may have been applied.
+    /// Its own success makes a second attempt fail. It is repeated all the same, because its condition keeps it from
+    /// being applied twice; the refusal that may follow proves nothing.
     Conditional,
+}
+
+/// What tells this write from everybody else's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trace {
+    /// Its id, for whoever has to find out later.
+    pub(crate) id: Option<OperationId>,
+    /// What the object looks like if this operation was applied; `None`: nothing on it would tell.
+    pub(crate) proof: Option<Proof>,
+    /// Whether the caller may have sent this very operation before, in an earlier call.
+    pub(crate) driven_before: bool,
+    /// Whether something in between may send a request twice and pass the second answer on. (nginx does that with PUT
+    /// when a server behind it fails, unless it is told not to.)
+    pub(crate) replayed: bool,
+    /// The version that the write is to replace. As long as it is there, nothing has landed.
+    pub(crate) replaces: Option<ETag>,
+    /// It creates an object under a name that is never overwritten or deleted.
+    pub(crate) write_once: bool,
+}
+
+/// How an object shows which write it comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Proof {
+    /// It bears this id. (A plain copy of an object bears the id of its source, but under another key: copying an
+    /// object of ours back to where it came from brings back what we wrote, which is no lie.)
+    Id(OperationId),
+    /// It has this tag, computed from its parts: for an upload that was begun by somebody else.
+    Tag(ETag),
+}
+
+/// What was seen under the key.
+#[derive(Debug)]
+pub(crate) enum Sighting {
+    Object(Seen),
+    Nothing,
+    /// It could not be looked at.
+    Failed(Error),
+}
+
+/// An object, as far as it tells which write it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) etag: Option<ETag>,
+    pub(crate) version: Option<String>,
+    pub(crate) id: Option<OperationId>,
 }
 
 /// How one attempt ended.
@@ -51,11 +101,32 @@ pub(crate) struct Unanswered {
     pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// When something is reported, and what may be spent on trying again.
+#[derive(Debug)]
+pub(crate) struct Moment<'a> {
+    /// The time since the first attempt began.
+    pub(crate) elapsed: Duration,
+    /// The time since any moment that is the same for all who share the budget.
+    pub(crate) now: Duration,
+    /// Any number within 0 and 1.
+    pub(crate) jitter: f64,
+    pub(crate) budget: &'a mut Budget,
+}
+
+impl Moment<'_> {
+    /// One at which nothing needs to be decided: neither a clock nor a die is asked.
+    pub(crate) fn at_ease(budget: &mut Budget) -> Moment<'_> {
+        Moment { elapsed: Duration::ZERO, now: Duration::ZERO, jitter: 0.0, budget }
+    }
+}
+
 /// What to do next.
 #[derive(Debug)]
 pub(crate) enum Step<T> {
     /// Sign the request afresh and send it.
     Attempt,
+    /// Look at the object under the key.
+    Look,
     /// Let this much time pass.
     Wait(Duration),
     /// Hand this to the caller.
@@ -68,6 +139,7 @@ pub(crate) struct Exchange<T> {
     operation: Operation,
     key: Option<Key>,
     effect: Effect,
+    trace: Trace,
     policy: RetryPolicy,
     attempts: u32,
     /// Whether an earlier attempt of this write can have been applied.
@@ -76,13 +148,22 @@ pub(crate) struct Exchange<T> {
     rekeyed: bool,
     /// How often an attempt was made again because bytes did not arrive as they were sent.
     corrupt_retries: u32,
+    /// Whether the store has kept something that was not sent. It bears our id, which so proves nothing any more.
+    spoiled: bool,
+    /// As `rekeyed` for a wrong region, and for a wrong clock.
+    moved: bool,
+    clock_set: bool,
     state: State<T>,
+    #[cfg(test)]
+    wrong: Option<Wrong>,
 }
 
 #[derive(Debug)]
 enum State<T> {
     Ready,
     Paused(Duration),
+    /// How it would end if a look proved nothing.
+    Doubted(Error),
     Ended(Result<T>),
     Over,
 }
@@ -92,22 +173,30 @@ impl<T> Exchange<T> {
         operation: Operation,
         key: Option<Key>,
         effect: Effect,
+        trace: Trace,
         policy: RetryPolicy,
     ) -> Exchange<T> {
         Exchange {
             operation,
             key,
             effect,
+            trace,
             policy,
             attempts: 0,
             maybe: false,
             rekeyed: false,
             corrupt_retries: 0,
+            spoiled: false,
+            moved: false,
+            clock_set: false,
             state: State::Ready,
+            #[cfg(test)]
+            wrong: None,
         }
     }
 
-    /// What to do next. After `Attempt`, report with [`ended`](Self::ended).
+    /// What to do next. After `Attempt`, report with [`ended`](Self::ended); after `Look`, with
+    /// [`looked`](Self::looked).
     pub(crate) fn step(&mut self) -> Step<T> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Ready => {
@@ -117,6 +206,10 @@ impl<T> Exchange<T> {
             State::Paused(pause) => {
                 self.state = State::Ready;
                 Step::Wait(pause)
+            }
+            State::Doubted(last) => {
+                self.state = State::Doubted(last);
+                Step::Look
             }
             State::Ended(result) => Step::Done(result),
             State::Over => {
@@ -130,44 +223,65 @@ impl<T> Exchange<T> {
         self.maybe
     }
 
-    /// How the attempt ended. `elapsed` has passed since the first one began; `jitter` lies within 0 and 1.
-    pub(crate) fn ended(&mut self, ended: Ended<T>, elapsed: Duration, jitter: f64) {
+    /// How the attempt ended.
+    pub(crate) fn ended(&mut self, ended: Ended<T>, mut at: Moment<'_>) {
         self.state = match ended {
-            Ended::Done(output) => State::Ended(Ok(output)),
-            Ended::NotBegun(error) => State::Ended(Err(self.conclude(error))),
-            Ended::Refused(refusal) => self.refused(refusal, elapsed, jitter),
-            Ended::Unanswered(unanswered) => self.unanswered(unanswered, elapsed, jitter),
+            Ended::Done(output) => {
+                at.budget.earn();
+                State::Ended(Ok(output))
+            }
+            Ended::NotBegun(error) => self.close(error, false),
+            Ended::Refused(refusal) => self.refused(refusal, &mut at),
+            Ended::Unanswered(unanswered) => self.unanswered(unanswered, &mut at),
         };
     }
 
-    fn refused(&mut self, refusal: Refusal, elapsed: Duration, jitter: f64) -> State<T> {
+    fn refused(&mut self, refusal: Refusal, at: &mut Moment<'_>) -> State<T> {
         let class = refusal.class;
-        if !matches!(class, Class::Definite | Class::StaleKeys | Class::BadDigest) {
+        if !matches!(class, Class::Definite | Class::StaleKeys | Class::BadDigest)
+            && !self.does(Wrong::TakesThrottlingForRefusal)
+        {
             self.may_be_applied();
         }
-        let again = match class {
-            // "Another write was going on": this one left no trace, so it can be tried as if for the first time.
-            // Not a completion, which S3 wants to see begun anew, with every part.
-            Class::Definite => {
-                refusal.is_race()
+        self.spoiled |= class == Class::Corrupt && self.effect != Effect::Read;
+        let retry_after = refusal.retry_after;
+        // What was mended differs from what was refused, and needs no pause.
+        let (again, pace) = match (refusal.mended, class) {
+            (Some(Mend::Region), _) => (!std::mem::replace(&mut self.moved, true), Class::StaleKeys),
+            (Some(Mend::Clock), _) => (!std::mem::replace(&mut self.clock_set, true), Class::StaleKeys),
+            (None, Class::StaleKeys) => (!std::mem::replace(&mut self.rekeyed, true), class),
+            // "Another write was going on": this attempt left no trace. Not a completion, which S3 wants to see begun
+            // anew, with every part.
+            (None, Class::Definite) => {
+                let again = refusal.is_race()
                     && self.effect != Effect::Read
-                    && self.operation != Operation::CompleteMultipartUpload
-                    && !self.maybe
+                    && self.operation != Operation::CompleteMultipartUpload;
+                (again, class)
             }
-            Class::StaleKeys => !std::mem::replace(&mut self.rekeyed, true),
-            Class::Throttle | Class::Transient => true,
-            Class::Violation => self.effect != Effect::Read,
-            Class::BadDigest | Class::Corrupt => {
+            (None, Class::Throttle | Class::Transient) => (true, class),
+            (None, Class::Violation) => (self.effect != Effect::Read, class),
+            // What was kept wrongly would itself refuse a conditional write.
+            (None, Class::Corrupt) if self.effect == Effect::Conditional => (false, class),
+            (None, Class::BadDigest | Class::Corrupt) => {
                 self.corrupt_retries += 1;
-                self.corrupt_retries <= CORRUPT_RETRIES_MAX
+                (self.corrupt_retries <= CORRUPT_RETRIES_MAX, class)
             }
         };
-        let retry_after = refusal.retry_after;
+        // What our own success, in an earlier attempt, would make the store say.
+        let may_be_our_doing = class == Class::Definite
+            && match refusal.kind {
+                ErrorKind::AlreadyExists | ErrorKind::PreconditionFailed => true,
+                ErrorKind::NotFound => refusal.answer.code != "NoSuchBucket",
+                _ => refusal.is_race(),
+            };
         let error = self.error(refusal.kind, refusal.message).with_answer(refusal.answer);
-        self.again_or(again, class, elapsed, retry_after, jitter, error)
+        match again.then(|| self.pause(pace, retry_after, at)).flatten() {
+            Some(pause) => State::Paused(pause),
+            None => self.close(error, may_be_our_doing),
+        }
     }
 
-    fn unanswered(&mut self, unanswered: Unanswered, elapsed: Duration, jitter: f64) -> State<T> {
+    fn unanswered(&mut self, unanswered: Unanswered, at: &mut Moment<'_>) -> State<T> {
         if unanswered.sent {
             self.may_be_applied();
         }
@@ -175,30 +289,118 @@ impl<T> Exchange<T> {
         if let Some(source) = unanswered.source {
             error = error.with_source(source);
         }
-        self.again_or(!unanswered.final_, Class::Transient, elapsed, None, jitter, error)
+        let again = !unanswered.final_;
+        match again.then(|| self.pause(Class::Transient, None, at)).flatten() {
+            Some(pause) => State::Paused(pause),
+            None => self.close(error, false),
+        }
     }
 
     fn may_be_applied(&mut self) {
         self.maybe |= self.effect != Effect::Read;
     }
 
-    fn again_or(
-        &self,
-        again: bool,
-        class: Class,
-        elapsed: Duration,
-        retry_after: Option<Duration>,
-        jitter: f64,
-        error: Error,
-    ) -> State<T> {
-        let repeatable = self.effect != Effect::Conditional || !self.maybe;
-        let pause = (again && repeatable)
-            .then(|| self.policy.pause(class, self.attempts, elapsed, retry_after, jitter))
-            .flatten();
-        match pause {
-            Some(pause) => State::Paused(pause),
-            None => State::Ended(Err(self.conclude(error))),
+    /// The pause before another attempt, if there may be one.
+    fn pause(&self, class: Class, retry_after: Option<Duration>, at: &mut Moment<'_>) -> Option<Duration> {
+        let pause = self.policy.pause(class, self.attempts, at.elapsed, retry_after, at.jitter)?;
+        at.budget.spend(class, at.now).then_some(pause)
+    }
+
+    /// No further attempt is made: either that is the end, or the object has to tell.
+    fn close(&self, last: Error, may_be_our_doing: bool) -> State<T> {
+        let seen_before = self.trace.driven_before || self.trace.replayed;
+        let open = self.maybe || (seen_before && may_be_our_doing);
+        let provable =
+            self.trace.proof.is_some() && (!self.spoiled || self.does(Wrong::TakesSpoiledForItsOwn));
+        if open && provable && !self.does(Wrong::BelievesLaterRefusals) {
+            return State::Doubted(last);
         }
+        State::Ended(Err(self.conclude(last)))
+    }
+
+    /// What a look showed. `done` makes an outcome of what was found to be ours.
+    pub(crate) fn looked(
+        &mut self,
+        sighting: Sighting,
+        mut at: Moment<'_>,
+        done: impl FnOnce(PutOutcome) -> T,
+    ) {
+        let State::Doubted(last) = std::mem::replace(&mut self.state, State::Over) else {
+            unreachable!("nobody looks who was not told to");
+        };
+        self.state = match sighting {
+            Sighting::Object(seen) if self.is_ours(&seen) => match seen.etag {
+                Some(etag) => {
+                    let mut outcome = PutOutcome::new(etag);
+                    outcome.version = seen.version;
+                    State::Ended(Ok(done(outcome)))
+                }
+                None => State::Ended(Err(
+                    self.in_doubt(last, "it was applied, and the store does not name its tag")
+                )),
+            },
+            // Keys that may write and not look are not unusual; that it was replayed as well is.
+            Sighting::Failed(error)
+                if error.kind() == ErrorKind::PermissionDenied
+                    && !self.maybe
+                    && !self.trace.driven_before =>
+            {
+                State::Ended(Err(last))
+            }
+            Sighting::Failed(error) => {
+                let message = "it may have been applied, and the object could not be looked at";
+                State::Ended(Err(self.in_doubt(last.with_source(error), message)))
+            }
+            // Nothing was open but what an earlier call, or a replay, may have done, and that is not there.
+            Sighting::Object(_) | Sighting::Nothing if !self.maybe => State::Ended(Err(last)),
+            Sighting::Object(seen) => self.saw_another(&seen, last, &mut at),
+            Sighting::Nothing if self.does(Wrong::TakesAbsenceForRefusal) => State::Ended(Err(last)),
+            Sighting::Nothing => {
+                let message =
+                    "it may have been applied and deleted since, or be applied later: nothing is there now";
+                State::Ended(Err(self.in_doubt(last, message)))
+            }
+        };
+    }
+
+    fn is_ours(&self, seen: &Seen) -> bool {
+        match &self.trace.proof {
+            Some(Proof::Id(_)) if self.does(Wrong::TakesAnyObjectForItsOwn) => true,
+            Some(Proof::Id(id)) => seen.id == Some(*id),
+            Some(Proof::Tag(tag)) => seen.etag.as_ref() == Some(tag),
+            None => false,
+        }
+    }
+
+    /// An object is there, and not ours.
+    fn saw_another(&self, seen: &Seen, last: Error, at: &mut Moment<'_>) -> State<T> {
+        if self.trace.replaces.is_some() && self.trace.replaces == seen.etag {
+            if self.does(Wrong::TakesTheOldVersionForRefusal) {
+                return State::Ended(Err(last));
+            }
+            // Nothing has landed yet, and it still can.
+            return match self.pause(Class::Transient, None, at) {
+                Some(pause) => State::Paused(pause),
+                None => {
+                    let message = "the version it was to replace is still there; it may be applied later";
+                    State::Ended(Err(self.in_doubt(last, message)))
+                }
+            };
+        }
+        // Under such a name nothing can have been replaced, and nothing of ours can land any more. An object without any
+        // id is no proof: there are stores that lose metadata.
+        let by_another = seen.id.is_some() && matches!(self.trace.proof, Some(Proof::Id(_)));
+        if (self.trace.write_once && by_another) || self.does(Wrong::TakesAnothersIdForRefusal) {
+            return State::Ended(Err(self.error(
+                ErrorKind::AlreadyExists,
+                "another write created it, and under this name nothing is ever replaced".to_owned(),
+            )));
+        }
+        let message = match seen.id {
+            Some(_) => "another write's object is there: this one may have been applied and replaced",
+            None => "an object of unknown origin is there: this write may have been applied and replaced",
+        };
+        State::Ended(Err(self.in_doubt(last, message)))
     }
 
     fn error(&self, kind: ErrorKind, message: String) -> Error {
@@ -211,7 +413,7 @@ impl<T> Exchange<T> {
 
     /// The error as the caller may have it: the promise "not applied" is made only where it is true.
     fn conclude(&self, last: Error) -> Error {
-        if !self.maybe {
+        if !self.maybe || self.does(Wrong::BelievesLaterRefusals) {
             return last;
         }
         let message = match self.operation {
@@ -220,228 +422,55 @@ impl<T> Exchange<T> {
                 "the request was sent and no trustworthy answer came: it may have been applied, or be so later"
             }
         };
+        self.in_doubt(last, message)
+    }
+
+    fn in_doubt(&self, last: Error, message: &str) -> Error {
         let answer = last.answer().cloned();
-        let error = self.error(ErrorKind::Indeterminate, message.to_owned()).with_source(last);
+        let mut error = self.error(ErrorKind::Indeterminate, message.to_owned()).with_source(last);
+        if let Some(id) = self.trace.id {
+            error = error.with_operation_id(id);
+        }
         match answer {
             Some(answer) => error.with_answer(answer),
             None => error,
         }
     }
+
+    /// Whether it is made to do wrong, to see whether anybody notices.
+    #[cfg(test)]
+    fn does(&self, wrong: Wrong) -> bool {
+        self.wrong == Some(wrong)
+    }
+
+    #[cfg(not(test))]
+    fn does(&self, _: Wrong) -> bool {
+        false
+    }
+}
+
+/// Policies in use elsewhere, and shortcuts that suggest themselves, each of which lies about some write. The tests hold
+/// them to the same promise and must catch every one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    /// Retries conditional writes and takes the answer to the last attempt for that of the operation.
+    BelievesLaterRefusals,
+    /// "Another id is on it, so ours lost."
+    TakesAnothersIdForRefusal,
+    /// "Nothing is there, so nothing was applied."
+    TakesAbsenceForRefusal,
+    /// "The version it was to replace is still there, so it was not applied."
+    TakesTheOldVersionForRefusal,
+    /// "503 means that nothing happened."
+    TakesThrottlingForRefusal,
+    /// "An object is there, so it worked."
+    TakesAnyObjectForItsOwn,
+    /// "It bears our id, so it worked", of an object whose checksum said otherwise.
+    TakesSpoiledForItsOwn,
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+mod tests;
 
-    use super::super::error::Condition;
-    use super::super::headers::Headers;
-    use super::super::request::ResponseHead;
-    use super::*;
-
-    const POLICY: RetryPolicy = RetryPolicy { attempts_max: 4, time_max: Duration::from_secs(60) };
-
-    fn exchange(effect: Effect) -> Exchange<u32> {
-        Exchange::new(Operation::PutObject, Key::parse("k").ok(), effect, POLICY)
-    }
-
-    fn refused(status: u16, code: &str) -> Ended<u32> {
-        let body = format!("<Error><Code>{code}</Code></Error>");
-        let head = ResponseHead { status, headers: Headers::default() };
-        Ended::Refused(Refusal::read(&head, body.as_bytes(), Condition::Create, false))
-    }
-
-    fn unanswered(sent: bool) -> Ended<u32> {
-        Ended::Unanswered(Unanswered {
-            sent,
-            kind: ErrorKind::Unavailable,
-            final_: false,
-            message: "reset".to_owned(),
-            source: None,
-        })
-    }
-
-    /// Runs the machine over these endings and gives what the caller gets.
-    fn run(effect: Effect, endings: Vec<Ended<u32>>) -> Result<u32> {
-        let mut exchange = exchange(effect);
-        let mut endings = endings.into_iter();
-        loop {
-            match exchange.step() {
-                Step::Attempt => match endings.next() {
-                    Some(ended) => exchange.ended(ended, Duration::ZERO, 0.5),
-                    None => panic!("another attempt was made: {exchange:?}"),
-                },
-                Step::Wait(_) => {}
-                Step::Done(result) => return result,
-            }
-        }
-    }
-
-    fn kind(effect: Effect, endings: Vec<Ended<u32>>) -> ErrorKind {
-        run(effect, endings).expect_err("a failure").kind()
-    }
-
-    #[test]
-    fn a_conditional_write_that_may_have_been_applied_is_not_repeated() {
-        assert_eq!(kind(Effect::Conditional, vec![unanswered(true)]), ErrorKind::Indeterminate);
-        assert_eq!(kind(Effect::Conditional, vec![refused(500, "InternalError")]), ErrorKind::Indeterminate);
-        assert_eq!(kind(Effect::Conditional, vec![refused(503, "SlowDown")]), ErrorKind::Indeterminate);
-        assert_eq!(kind(Effect::Conditional, vec![refused(404, "")]), ErrorKind::Indeterminate);
-    }
-
-    #[test]
-    fn a_refusal_is_believed_while_nothing_can_have_been_applied() {
-        let refusal = || refused(412, "PreconditionFailed");
-        assert_eq!(kind(Effect::Conditional, vec![refusal()]), ErrorKind::AlreadyExists);
-        assert_eq!(kind(Effect::Conditional, vec![unanswered(false), refusal()]), ErrorKind::AlreadyExists);
-        let conflict = refused(409, "ConditionalRequestConflict");
-        assert_eq!(kind(Effect::Conditional, vec![conflict, refusal()]), ErrorKind::AlreadyExists);
-    }
-
-    #[test]
-    fn stale_keys_are_replaced_once_even_for_a_conditional_write() {
-        let stale = || refused(400, "ExpiredToken");
-        for effect in [Effect::Read, Effect::Repeatable, Effect::Conditional] {
-            assert_eq!(run(effect, vec![stale(), Ended::Done(7)]).expect("applied"), 7);
-            assert_eq!(kind(effect, vec![stale(), stale()]), ErrorKind::Unauthenticated);
-        }
-        let exists = refused(412, "PreconditionFailed");
-        assert_eq!(kind(Effect::Conditional, vec![stale(), exists]), ErrorKind::AlreadyExists);
-        // Wrong keys stay wrong.
-        for code in ["InvalidAccessKeyId", "SignatureDoesNotMatch"] {
-            assert_eq!(kind(Effect::Read, vec![refused(403, code)]), ErrorKind::Unauthenticated);
-        }
-        // That this attempt was refused does not deny the one before.
-        assert_eq!(
-            run(Effect::Repeatable, vec![unanswered(true), stale(), Ended::Done(7)]).expect("again"),
-            7
-        );
-        let twice = vec![unanswered(true), stale(), stale()];
-        assert_eq!(kind(Effect::Repeatable, twice), ErrorKind::Indeterminate);
-        let late = vec![unanswered(false), stale(), unanswered(true)];
-        assert_eq!(kind(Effect::Conditional, late), ErrorKind::Indeterminate);
-    }
-
-    fn corrupt() -> Ended<u32> {
-        let head = ResponseHead { status: 200, headers: Headers::default() };
-        Ended::Refused(Refusal::corrupt(&head, "another checksum"))
-    }
-
-    #[test]
-    fn bytes_damaged_on_the_way_go_again_twice_and_a_refusal_of_them_is_believed() {
-        let bad = || refused(400, "BadDigest");
-        for effect in [Effect::Read, Effect::Repeatable, Effect::Conditional] {
-            assert_eq!(run(effect, vec![bad(), bad(), Ended::Done(7)]).expect("applied"), 7);
-            assert_eq!(kind(effect, vec![bad(), bad(), bad()]), ErrorKind::Corrupt);
-        }
-        let late = vec![unanswered(true), bad(), bad(), bad()];
-        assert_eq!(kind(Effect::Repeatable, late), ErrorKind::Indeterminate);
-    }
-
-    #[test]
-    fn a_write_that_was_stored_as_something_else_is_never_called_not_applied() {
-        assert_eq!(run(Effect::Repeatable, vec![corrupt(), Ended::Done(7)]).expect("mended"), 7);
-        let thrice = || (0..3).map(|_| corrupt()).collect::<Vec<_>>();
-        let error = run(Effect::Repeatable, thrice()).expect_err("never what was sent");
-        assert!(error.is_indeterminate());
-        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Error>());
-        assert_eq!(cause.map(Error::kind), Some(ErrorKind::Corrupt));
-        assert_eq!(kind(Effect::Conditional, vec![corrupt()]), ErrorKind::Indeterminate);
-        assert_eq!(kind(Effect::Read, thrice()), ErrorKind::Corrupt);
-        assert_eq!(run(Effect::Read, vec![corrupt(), corrupt(), Ended::Done(7)]).expect("read"), 7);
-    }
-
-    #[test]
-    fn an_overwrite_is_repeated_and_a_later_refusal_does_not_deny_the_earlier_attempt() {
-        assert_eq!(run(Effect::Repeatable, vec![unanswered(true), Ended::Done(7)]).expect("applied"), 7);
-        let denied = || refused(403, "AccessDenied");
-        assert_eq!(kind(Effect::Repeatable, vec![denied()]), ErrorKind::PermissionDenied);
-        assert_eq!(kind(Effect::Repeatable, vec![unanswered(true), denied()]), ErrorKind::Indeterminate);
-        assert_eq!(kind(Effect::Repeatable, vec![unanswered(false), denied()]), ErrorKind::PermissionDenied);
-    }
-
-    #[test]
-    fn a_read_ends_with_what_went_wrong() {
-        let resets = (0..4).map(|_| unanswered(true)).collect();
-        assert_eq!(kind(Effect::Read, resets), ErrorKind::Unavailable);
-        assert_eq!(kind(Effect::Read, vec![refused(404, "NoSuchKey")]), ErrorKind::NotFound);
-        assert_eq!(kind(Effect::Read, vec![refused(404, "")]), ErrorKind::Protocol);
-    }
-
-    #[derive(Clone, Debug)]
-    enum Input {
-        Refused(u16, &'static str),
-        Unanswered(bool),
-        Done,
-    }
-
-    fn inputs() -> impl Strategy<Value = Vec<Input>> {
-        let refused = (
-            prop::sample::select(vec![301, 400, 403, 404, 409, 412, 416, 500, 503, 200]),
-            prop::sample::select(vec![
-                "",
-                "SlowDown",
-                "InternalError",
-                "PreconditionFailed",
-                "NoSuchKey",
-                "ExpiredToken",
-                "InvalidToken",
-                "InvalidAccessKeyId",
-                "BadDigest",
-                "Odd",
-            ]),
-        )
-            .prop_map(|(status, code)| Input::Refused(status, code));
-        let input = prop_oneof![refused, any::<bool>().prop_map(Input::Unanswered), Just(Input::Done)];
-        prop::collection::vec(input, 1..8)
-    }
-
-    proptest! {
-        /// However attempts end: the machine ends, makes no more attempts than allowed, and says "not applied" of
-        /// a write only when every attempt was definitely refused or never left.
-        #[test]
-        fn not_applied_is_said_only_where_it_is_true(effect in 0usize..3, inputs in inputs()) {
-            let effect = [Effect::Read, Effect::Repeatable, Effect::Conditional][effect];
-            let mut exchange = exchange(effect);
-            let mut could_be_applied = false;
-            let mut made = 0;
-            let mut stale = 0;
-            let mut last_was_stale = false;
-            let result = loop {
-                match exchange.step() {
-                    Step::Attempt => {
-                        let input = inputs.get(made).cloned().unwrap_or(Input::Unanswered(false));
-                        made += 1;
-                        // After keys were refused twice nothing follows.
-                        prop_assert!(stale < 2 || !last_was_stale);
-                        last_was_stale = false;
-                        let ended = match input {
-                            Input::Done => Ended::Done(1),
-                            Input::Unanswered(sent) => {
-                                could_be_applied |= sent;
-                                unanswered(sent)
-                            }
-                            Input::Refused(status, code) => {
-                                let ended = refused(status, code);
-                                if let Ended::Refused(refusal) = &ended {
-                                    could_be_applied |=
-                                        !matches!(refusal.class, Class::Definite | Class::StaleKeys | Class::BadDigest);
-                                    last_was_stale = refusal.class == Class::StaleKeys;
-                                    stale += u32::from(last_was_stale);
-                                }
-                                ended
-                            }
-                        };
-                        exchange.ended(ended, Duration::ZERO, 1.0);
-                    }
-                    Step::Wait(pause) => prop_assert!(pause <= Duration::from_secs(20)),
-                    Step::Done(result) => break result,
-                }
-            };
-            prop_assert!(made <= 4);
-            if let Err(error) = result {
-                let unknown = effect != Effect::Read && could_be_applied;
-                prop_assert_eq!(error.is_indeterminate(), unknown, "{:?}", error);
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod model;

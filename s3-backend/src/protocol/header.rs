@@ -3,12 +3,16 @@
 use std::ops::Range;
 use std::time::SystemTime;
 
-use object_storage::{Attributes, ContentHeader, ETag};
+use object_storage::{Attributes, ContentHeader, ETag, OperationId};
 
 use super::headers::{Headers, plain};
 
 /// What the headers of user metadata begin with.
 pub(crate) const METADATA_PREFIX: &str = "x-amz-meta-";
+
+/// The header of the metadata that says which write an object comes from. [`Attributes`] refuses the name, so that
+/// nobody forges it by copying them, and readers do not see it.
+pub(crate) const OPERATION_ID: &str = "x-amz-meta-operation-id";
 
 /// A header whose value breaks the protocol, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +62,22 @@ fn decimal(text: &str) -> Option<u64> {
 
 /// The time in `last-modified`; a value that is no HTTP date counts as none.
 pub(crate) fn last_modified(headers: &Headers) -> Option<SystemTime> {
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(headers.text("last-modified")?).ok()?;
+    http_date(headers, "last-modified")
+}
+
+/// What time it is for the store; a value that is no HTTP date counts as none.
+pub(crate) fn date(headers: &Headers) -> Option<SystemTime> {
+    http_date(headers, "date")
+}
+
+fn http_date(headers: &Headers, name: &str) -> Option<SystemTime> {
+    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(headers.text(name)?).ok()?;
     Some(SystemTime::from(zoned.timestamp()))
+}
+
+/// The write that the object comes from; a value that is no id counts as none.
+pub(crate) fn operation_id(headers: &Headers) -> Option<OperationId> {
+    headers.text(OPERATION_ID)?.parse().ok()
 }
 
 /// Content headers and user metadata. What we would refuse to write (somebody else may have stored it) is left out.
@@ -77,6 +95,7 @@ pub(crate) fn attributes(headers: &Headers) -> Attributes {
         }
         if let (Some(name), Some(value)) = (plain(name), plain(value)) {
             let name = name.to_ascii_lowercase();
+            // The id of the write is among those that `with_metadata` refuses.
             attributes = attributes.clone().with_metadata(&name, value).unwrap_or(attributes);
         }
     }

@@ -35,6 +35,11 @@ impl Signing {
         Signing { region, authority, payloads, signer: RefCell::new(None) }
     }
 
+    /// The same for another region.
+    pub(crate) fn in_region(&self, region: &str) -> Signing {
+        Signing::new(region.to_owned(), self.authority.clone(), self.payloads)
+    }
+
     /// The region that is signed for.
     pub(crate) fn region(&self) -> &str {
         &self.region

@@ -99,6 +99,19 @@ impl Op {
         }
     }
 
+    /// Whether the object shows afterwards that it was done: it is looked at before the outcome is called open. (The
+    /// uploads under test are resumed, and their part has no tag from which that of the object could be told; the copy
+    /// bears the id of its source.)
+    pub(crate) fn leaves_proof(self) -> bool {
+        matches!(self, Op::Create | Op::CreateEmpty | Op::Match)
+    }
+
+    /// What a look shows when another write's object is there.
+    pub(crate) fn another_is_there() -> Step {
+        let id = "00000000000000000000000000000001";
+        answer(Op::Head.good().header("x-amz-meta-operation-id", id).head())
+    }
+
     /// Whether the answer's head says everything.
     pub(crate) fn head_decides(self) -> bool {
         matches!(

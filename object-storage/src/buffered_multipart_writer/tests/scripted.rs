@@ -12,8 +12,9 @@ use futures_util::FutureExt;
 use crate::{
     Attributes, Capabilities, CompleteOptions, CopyOptions, DeleteOptions, ETag, Error, ErrorKind,
     GetOptions, GetOutcome, HeadOptions, HeadOutcome, Key, ListOptions, ListPage, ListUploadsOptions,
-    LocalBoxFuture, MultipartOptions, MultipartUpload, ObjectStorage, Operation, PageToken, Part, PartNumber,
-    PartsPage, Payload, PutMode, PutOptions, PutOutcome, Result, UploadId, UploadsPage,
+    LocalBoxFuture, MultipartOptions, MultipartUpload, ObjectStorage, Operation, OperationId, PageToken,
+    Part, PartNumber, PartsPage, Payload, PutMode, PutOptions, PutOutcome, Resolution, Result, UploadId,
+    UploadsPage,
 };
 
 /// What happens to a request instead of what should.
@@ -223,6 +224,10 @@ impl ObjectStorage for Handle {
         _: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<UploadsPage>> {
         unused(Operation::ListMultipartUploads)
+    }
+
+    fn resolve<'a>(&'a self, _: &'a Key, _: OperationId) -> LocalBoxFuture<'a, Result<Resolution>> {
+        unused(Operation::HeadObject)
     }
 }
 

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 
 use super::{
     Action, AnswerBody, Condition, Effect, Key, Operation, Place, PutOutcome, Refusal, Request, ResponseHead,
-    Result, condition_of, conditions, kept_as, root, with_version,
+    Result, condition_of, conditions, kept_as, root, trace_of, with_version,
 };
 use crate::protocol::checksum::{CRC64NVME_HEADER, Crc64Nvme, Joined};
+use crate::protocol::exchange::{Proof, Trace};
 use crate::protocol::request::Method;
 use crate::protocol::xml::escape;
-use object_storage::{CompleteOptions, ETag, Part, Payload, UploadId};
+use md5::{Digest as _, Md5};
+use object_storage::{CompleteOptions, ETag, OperationId, Part, Payload, PutMode, UploadId};
 
 pub(crate) struct CompleteMultipartUpload<'a> {
     pub(crate) key: &'a Key,
@@ -19,6 +21,8 @@ pub(crate) struct CompleteMultipartUpload<'a> {
     pub(crate) options: CompleteOptions,
     /// What is known of the bytes; `None`: nothing is said of them.
     pub(crate) digest: Option<PartsDigest>,
+    /// What the upload was stamped with when it was begun; `None` when that was done elsewhere.
+    pub(crate) stamp: Option<OperationId>,
 }
 
 /// What is known of the bytes of the parts, so that a store that joins others notices.
@@ -54,6 +58,25 @@ impl PartsDigest {
     }
 }
 
+/// The tag that AWS gives to what is joined from these parts: the MD5 of their MD5s, and their number. `None` when a
+/// part's tag is no MD5. (Where S3 encrypts with a key of its own the tags are no MD5s although they look alike; then
+/// the object's does not match either, and proves nothing.)
+fn joined_tag(parts: &[Part]) -> Option<ETag> {
+    let mut md5s = Vec::with_capacity(parts.len() * 16);
+    for part in parts {
+        let digits = part.etag.as_str();
+        let hex = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let md5 = u128::from_str_radix(digits, 16).ok().filter(|_| hex)?;
+        md5s.extend_from_slice(&md5.to_be_bytes());
+    }
+    let mut tag = String::with_capacity(38);
+    for byte in Md5::digest(&md5s) {
+        write!(tag, "{byte:02x}").expect("a String takes everything");
+    }
+    write!(tag, "-{}", parts.len()).expect("a String takes everything");
+    ETag::parse(&tag).ok()
+}
+
 impl Action for CompleteMultipartUpload<'_> {
     type Output = PutOutcome;
     const OPERATION: Operation = Operation::CompleteMultipartUpload;
@@ -70,6 +93,19 @@ impl Action for CompleteMultipartUpload<'_> {
 
     fn condition(&self) -> Condition {
         condition_of(&self.options.mode)
+    }
+
+    fn trace(&self) -> Trace {
+        let mode = &self.options.mode;
+        let proof = self.stamp.map(Proof::Id).or_else(|| joined_tag(self.parts).map(Proof::Tag));
+        Trace {
+            write_once: self.options.write_once && *mode == PutMode::Create,
+            ..trace_of(mode, self.stamp, proof)
+        }
+    }
+
+    fn found(&self, outcome: PutOutcome) -> Option<PutOutcome> {
+        Some(outcome)
     }
 
     fn request(&self, place: &Place) -> Result<Request> {
@@ -122,11 +158,22 @@ impl CompleteMultipartUpload<'_> {
 
 #[cfg(test)]
 mod tests {
-    use object_storage::{ErrorKind, PartNumber, PutMode};
+    use object_storage::{ErrorKind, PartNumber};
 
     use super::super::testing::{head, key, place};
     use super::*;
     use crate::protocol::error::Class;
+
+    #[test]
+    fn the_tag_of_what_is_joined_is_computed_as_aws_does() {
+        let part = |tag: &str| Part::new(PartNumber::FIRST, ETag::parse(tag).expect("a tag"), 1);
+        // Of the empty text and of "a"; then `printf $BOTH | xxd -r -p | md5sum`.
+        let parts = [part("d41d8cd98f00b204e9800998ecf8427e"), part("0cc175b9c0f1b6a831c399e269772661")];
+        let tag = joined_tag(&parts).expect("both are MD5s");
+        assert_eq!(tag.as_str(), "68083ea43d0307eecfa2b4749f19df15-2");
+        assert_eq!(joined_tag(&[part("new")]), None);
+        assert_eq!(joined_tag(&[part(&format!("+{}", "0".repeat(31)))]), None);
+    }
 
     #[test]
     fn a_200_is_believed_only_for_what_it_says_inside() {
@@ -140,6 +187,7 @@ mod tests {
             parts: &parts,
             options,
             digest: None,
+            stamp: None,
         };
         let read = |body: &str| complete.read(&place(""), &head(200, &[]), body.as_bytes());
 
@@ -174,6 +222,7 @@ mod tests {
             upload_id: &upload_id,
             parts: &parts,
             options: CompleteOptions::default(),
+            stamp: None,
             digest: Some(PartsDigest::new(&parts, |part| {
                 let crc = if part.number.get() == 1 { crc("1234") } else { crc("56789") };
                 known(part).then_some(crc)

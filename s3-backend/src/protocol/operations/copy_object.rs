@@ -2,16 +2,25 @@
 
 use super::{
     Action, AnswerBody, Condition, Effect, Key, Operation, Place, PutOutcome, Refusal, Request, ResponseHead,
-    Result, attribute_headers, condition_of, conditions, effect_of, root, with_version,
+    Result, attribute_headers, condition_of, conditions, effect_of, root, stamp, trace_of, with_version,
 };
 use crate::protocol::address::encode_path;
+use crate::protocol::exchange::{Proof, Trace};
 use crate::protocol::request::Method;
-use object_storage::{CopyOptions, ETag};
+use object_storage::{CopyOptions, ETag, OperationId, PutMode};
 
 pub(crate) struct CopyObject<'a> {
     pub(crate) from: &'a Key,
     pub(crate) to: &'a Key,
     pub(crate) options: CopyOptions,
+    /// What the copy is stamped with if it has attributes of its own; else it bears the stamp of its source.
+    pub(crate) stamp: OperationId,
+}
+
+impl CopyObject<'_> {
+    fn own_stamp(&self) -> Option<OperationId> {
+        self.options.attributes.as_ref().map(|_| self.stamp)
+    }
 }
 
 impl Action for CopyObject<'_> {
@@ -34,6 +43,16 @@ impl Action for CopyObject<'_> {
         }
     }
 
+    fn trace(&self) -> Trace {
+        let stamp = self.own_stamp();
+        let proof = stamp.filter(|_| self.options.mode != PutMode::Overwrite).map(Proof::Id);
+        trace_of(&self.options.mode, stamp, proof)
+    }
+
+    fn found(&self, outcome: PutOutcome) -> Option<PutOutcome> {
+        Some(outcome)
+    }
+
     fn request(&self, place: &Place) -> Result<Request> {
         // A header could carry what no URL can; but what cannot be read must not be copied either.
         place.object(Self::OPERATION, self.from, Method::Get)?;
@@ -50,7 +69,8 @@ impl Action for CopyObject<'_> {
         Ok(match &self.options.attributes {
             None => request,
             Some(attributes) => {
-                attribute_headers(request.header("x-amz-metadata-directive", "REPLACE"), attributes)
+                let request = request.header("x-amz-metadata-directive", "REPLACE");
+                attribute_headers(stamp(request, self.own_stamp()), attributes)
             }
         })
     }
@@ -77,8 +97,9 @@ mod tests {
 
     #[test]
     fn a_copy_that_failed_late_is_not_a_copy() {
+        let stamp = OperationId::from_bits(1);
         let (from, to) = (key("a b"), key("c"));
-        let copy = CopyObject { from: &from, to: &to, options: CopyOptions::default() };
+        let copy = CopyObject { from: &from, to: &to, options: CopyOptions::default(), stamp };
         let read = |body: &str| copy.read(&place(""), &head(200, &[]), body.as_bytes());
         assert!(read("<CopyObjectResult><ETag>&quot;t&quot;</ETag></CopyObjectResult>").is_ok());
         let late = read("\n \n<?xml version=\"1.0\"?><Error><Code>InternalError</Code></Error>");
@@ -91,8 +112,9 @@ mod tests {
 
     #[test]
     fn a_source_that_no_url_can_carry_is_refused_as_a_get_of_it_is() {
+        let stamp = OperationId::from_bits(1);
         let (from, to) = (key("a/../b"), key("c"));
-        let copy = CopyObject { from: &from, to: &to, options: CopyOptions::default() };
+        let copy = CopyObject { from: &from, to: &to, options: CopyOptions::default(), stamp };
         let refused = copy.request(&place("p/")).expect_err("refused");
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
     }

@@ -2,16 +2,19 @@
 
 use super::{
     Action, AnswerBody, Condition, Effect, Key, Operation, Place, Refusal, Request, ResponseHead, Result,
-    attribute_headers, root,
+    attribute_headers, root, stamp,
 };
+use crate::protocol::exchange::Trace;
 use crate::protocol::request::Method;
-use object_storage::{MultipartOptions, UploadId};
+use object_storage::{MultipartOptions, OperationId, UploadId};
 
 pub(crate) struct CreateMultipartUpload<'a> {
     pub(crate) key: &'a Key,
     pub(crate) options: MultipartOptions,
     /// Whether parts and object are to have checksums.
     pub(crate) checksums: bool,
+    /// What the object will be stamped with.
+    pub(crate) stamp: OperationId,
 }
 
 /// The longest upload id that is accepted, in bytes. AWS's have about 128.
@@ -30,9 +33,13 @@ impl Action for CreateMultipartUpload<'_> {
         Effect::Repeatable
     }
 
+    fn trace(&self) -> Trace {
+        Trace { id: Some(self.stamp), ..Trace::default() }
+    }
+
     fn request(&self, place: &Place) -> Result<Request> {
         let request = place.written(Self::OPERATION, self.key, Method::Post)?.query("uploads", "");
-        let request = attribute_headers(request, &self.options.attributes);
+        let request = attribute_headers(stamp(request, Some(self.stamp)), &self.options.attributes);
         if !self.checksums {
             return Ok(request);
         }

@@ -12,6 +12,7 @@ mod head_object;
 mod list_multipart_uploads;
 mod list_objects_v2;
 mod list_parts;
+mod look;
 mod put_object;
 mod upload_part;
 
@@ -27,17 +28,20 @@ pub(crate) use head_object::HeadObject;
 pub(crate) use list_multipart_uploads::ListMultipartUploads;
 pub(crate) use list_objects_v2::ListObjectsV2;
 pub(crate) use list_parts::ListParts;
+pub(crate) use look::Look;
 pub(crate) use put_object::PutObject;
 pub(crate) use upload_part::UploadPart;
 
 use object_storage::limits::KEY_BYTES_MAX;
-use object_storage::{Attributes, Error, ErrorKind, Key, KeyRule, Operation, PutMode, PutOutcome, Result};
+use object_storage::{
+    Attributes, Error, ErrorKind, Key, KeyRule, Operation, OperationId, PutMode, PutOutcome, Result,
+};
 use percent_encoding::percent_decode_str;
 
 use super::address::Address;
 use super::checksum::{CRC64NVME_HEADER, Crc64Nvme};
 use super::error::{Condition, Refusal};
-use super::exchange::Effect;
+use super::exchange::{Effect, Proof, Trace};
 use super::header::{self, METADATA_PREFIX};
 use super::request::{Method, Request, ResponseHead};
 use super::xml::{self, Element};
@@ -59,6 +63,16 @@ pub(crate) trait Action {
     /// The condition it carries on what is written.
     fn condition(&self) -> Condition {
         Condition::Other
+    }
+
+    /// What tells this write from everybody else's.
+    fn trace(&self) -> Trace {
+        Trace::default()
+    }
+
+    /// The output of an operation that was found out to have been applied: for those whose trace holds a proof.
+    fn found(&self, _: PutOutcome) -> Option<Self::Output> {
+        None
     }
 
     /// The request. An error means that it cannot be sent.
@@ -179,6 +193,20 @@ fn effect_of(mode: &PutMode) -> Effect {
         PutMode::Overwrite => Effect::Repeatable,
         PutMode::Create | PutMode::Match(_) => Effect::Conditional,
     }
+}
+
+/// The trace of a write under this condition.
+fn trace_of(mode: &PutMode, id: Option<OperationId>, proof: Option<Proof>) -> Trace {
+    let replaces = match mode {
+        PutMode::Match(etag) => Some(etag.clone()),
+        PutMode::Overwrite | PutMode::Create => None,
+    };
+    Trace { id, proof, replaces, ..Trace::default() }
+}
+
+/// Stamps what is written with the id of the write. Signed like every header: who strips it breaks the signature.
+fn stamp(request: Request, id: Option<OperationId>) -> Request {
+    request.header_if(header::OPERATION_ID, id.map(|id| id.to_string()))
 }
 
 fn attribute_headers(mut request: Request, attributes: &Attributes) -> Request {

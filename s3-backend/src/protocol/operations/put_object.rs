@@ -2,11 +2,12 @@
 
 use super::{
     Action, Condition, Effect, Key, Operation, Place, PutOutcome, Refusal, Request, ResponseHead, Result,
-    attribute_headers, condition_of, conditions, effect_of, kept, outcome,
+    attribute_headers, condition_of, conditions, effect_of, kept, outcome, stamp, trace_of,
 };
 use crate::protocol::checksum::{CRC64NVME_HEADER, Crc64Nvme};
+use crate::protocol::exchange::{Proof, Trace};
 use crate::protocol::request::Method;
-use object_storage::{Payload, PutOptions};
+use object_storage::{OperationId, Payload, PutMode, PutOptions};
 
 pub(crate) struct PutObject<'a> {
     pub(crate) key: &'a Key,
@@ -14,6 +15,8 @@ pub(crate) struct PutObject<'a> {
     pub(crate) options: PutOptions,
     /// That of the payload, computed once for all attempts; `None`: it is neither sent nor expected.
     pub(crate) checksum: Option<Crc64Nvme>,
+    /// What the object is stamped with; `None` in a URL that others will use.
+    pub(crate) stamp: Option<OperationId>,
 }
 
 impl Action for PutObject<'_> {
@@ -32,9 +35,25 @@ impl Action for PutObject<'_> {
         condition_of(&self.options.mode)
     }
 
+    fn trace(&self) -> Trace {
+        let mode = &self.options.mode;
+        // An overwrite is repeated until it succeeds: there is no refusal to be doubted.
+        let proof = self.stamp.filter(|_| *mode != PutMode::Overwrite).map(Proof::Id);
+        Trace {
+            driven_before: self.options.operation_id.is_some(),
+            write_once: self.options.write_once && *mode == PutMode::Create,
+            ..trace_of(mode, self.stamp, proof)
+        }
+    }
+
+    fn found(&self, outcome: PutOutcome) -> Option<PutOutcome> {
+        Some(outcome)
+    }
+
     fn request(&self, place: &Place) -> Result<Request> {
         let request = place.written(Self::OPERATION, self.key, Method::Put)?.payload(self.payload.clone());
-        let request = attribute_headers(conditions(request, &self.options.mode), &self.options.attributes);
+        let request = stamp(conditions(request, &self.options.mode), self.stamp);
+        let request = attribute_headers(request, &self.options.attributes);
         Ok(request.header_if(CRC64NVME_HEADER, self.checksum.map(Crc64Nvme::text)))
     }
 
@@ -46,14 +65,14 @@ impl Action for PutObject<'_> {
 
 #[cfg(test)]
 mod tests {
-    use object_storage::{ETag, ErrorKind, PutMode};
+    use object_storage::{ETag, ErrorKind};
 
     use super::super::testing::{head, key, place};
     use super::*;
     use crate::protocol::error::Class;
 
     fn put(mode: PutMode, key: &Key) -> PutObject<'_> {
-        PutObject { key, payload: Payload::from("x"), options: mode.into(), checksum: None }
+        PutObject { key, payload: Payload::from("x"), options: mode.into(), checksum: None, stamp: None }
     }
 
     #[test]
@@ -65,6 +84,15 @@ mod tests {
         assert_eq!(request.headers, [("if-match".into(), "\"abc\"".into())]);
         let request = put(PutMode::Create, &key).request(&place("")).expect("sendable");
         assert_eq!(request.headers, [("if-none-match".into(), "*".into())]);
+    }
+
+    #[test]
+    fn the_stamp_goes_out_as_metadata() {
+        let key = key("k");
+        let put = PutObject { stamp: Some(OperationId::from_bits(0xab)), ..put(PutMode::Overwrite, &key) };
+        let request = put.request(&place("")).expect("sendable");
+        let id = "000000000000000000000000000000ab";
+        assert_eq!(request.headers, [("x-amz-meta-operation-id".into(), id.into())]);
     }
 
     #[test]
