@@ -45,7 +45,7 @@ pub struct Setup {
 pub struct Chance {
     /// Where the randomness begins.
     pub seed: u64,
-    /// How many requests in a thousand meet each of the faults.
+    /// How many requests, or connections for [`Stage::Connected`], in a thousand meet each of the faults.
     pub per_mille_of_each: u32,
     /// The faults.
     pub faults: Vec<(Stage, Act)>,
@@ -164,6 +164,12 @@ impl FaultProxy {
         self.shared.quiet.store(true, Ordering::SeqCst);
     }
 
+    /// How many requests met a fault, since the last [`forget`](Self::forget).
+    #[must_use]
+    pub fn struck(&self) -> usize {
+        lock(&self.shared.log).passed.iter().filter(|passed| passed.struck).count()
+    }
+
     /// Forgets the requests so far, which a long run has no memory for. Attempts are counted from 1 again.
     pub fn forget(&self) {
         let mut log = lock(&self.shared.log);
@@ -242,11 +248,9 @@ impl Shared {
         if self.quiet.load(Ordering::SeqCst) {
             return None;
         }
-        let rule = self
-            .rules
-            .iter()
-            .find(|rule| rule.stage == Stage::Connected && rule.attempt.includes(connection));
-        rule.map(|rule| rule.act.clone())
+        let fits = |rule: &&Rule| rule.stage == Stage::Connected && rule.attempt.includes(connection);
+        let rule = self.rules.iter().find(fits).map(|rule| rule.act.clone());
+        rule.or_else(|| self.roll().filter(|(stage, _)| *stage == Stage::Connected).map(|(_, act)| act))
     }
 
     fn fault(&self, fits: impl Fn(&Rule) -> bool) -> Option<(Stage, Act)> {
@@ -254,7 +258,8 @@ impl Shared {
             return None;
         }
         let rule = self.rules.iter().find(|rule| fits(rule));
-        rule.map(|rule| (rule.stage, rule.act.clone())).or_else(|| self.roll())
+        let rule = rule.map(|rule| (rule.stage, rule.act.clone()));
+        rule.or_else(|| self.roll().filter(|(stage, _)| *stage != Stage::Connected))
     }
 
     fn roll(&self) -> Option<(Stage, Act)> {
