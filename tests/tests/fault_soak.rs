@@ -22,8 +22,9 @@ mod lane;
 #[path = "fault_soak/model.rs"]
 mod model;
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::ExitCode;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ const SHARDS: usize = 4;
 const LANES_OF_SHARD: usize = 8;
 
 /// What a run of the length that documents it may grow by, beyond a quarter: what allocators keep.
-const GROWTH_BYTES_MAX: usize = 32 << 20;
+const GROWTH_BYTES_MAX: usize = 8 << 20;
 
 /// Shorter runs say nothing about memory.
 const OPERATIONS_FOR_MEMORY: usize = 20_000;
@@ -120,14 +121,51 @@ fn faults() -> Vec<(Stage, Act)> {
     ]
 }
 
+/// The server behind: in a process of its own, so that what it keeps is not taken for what the client keeps.
 enum Behind {
-    InProcess(Server),
-    SeaweedFs(&'static SeaweedFs),
+    Child(Child),
+    SeaweedFs,
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        if let Behind::Child(child) = self {
+            // It ends by itself when its input does; this waits for that.
+            drop(child.stdin.take());
+            let _ended = child.wait();
+        }
+    }
+}
+
+const SERVE: &str = "--serve-for-the-soak";
+
+/// The server's process: says its port, and ends with its input.
+fn serve() -> ExitCode {
+    let options =
+        ServerOptions { min_part_size: 1, buckets: vec!["soak".into()], ..ServerOptions::default() };
+    let server = Server::start(options).expect("a server");
+    println!("{}", server.port());
+    let _ended = std::io::stdin().read(&mut [0]);
+    ExitCode::SUCCESS
+}
+
+fn start() -> (Child, u16) {
+    let program = std::env::current_exe().expect("this program");
+    let mut command = Command::new(program);
+    let mut child =
+        command.arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
+    let mut line = String::new();
+    let output = child.stdout.take().expect("a pipe");
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    (child, line.trim().parse().expect("a port"))
 }
 
 fn main() -> ExitCode {
     if std::env::args().any(|arg| arg == "--list") {
         return ExitCode::SUCCESS;
+    }
+    if std::env::args().any(|arg| arg == SERVE) {
+        return serve();
     }
     let arguments = Arguments::read();
     println!(
@@ -137,21 +175,15 @@ fn main() -> ExitCode {
         faults().len(),
         arguments.per_mille
     );
-    let behind = if arguments.seaweedfs {
+    let keys = ServerOptions::default();
+    let (_behind, port, id, secret) = if arguments.seaweedfs {
         let Some(server) = SeaweedFs::shared() else { return ExitCode::SUCCESS };
         server.create_bucket("soak");
-        Behind::SeaweedFs(server)
+        let (id, secret) = (SeaweedFs::ACCESS_KEY_ID.to_owned(), SeaweedFs::SECRET_ACCESS_KEY.to_owned());
+        (Behind::SeaweedFs, server.port(), id, secret)
     } else {
-        let options =
-            ServerOptions { min_part_size: 1, buckets: vec!["soak".into()], ..ServerOptions::default() };
-        Behind::InProcess(Server::start(options).expect("a server inside the process"))
-    };
-    let keys = ServerOptions::default();
-    let (port, id, secret) = match &behind {
-        Behind::InProcess(server) => (server.port(), keys.access_key_id, keys.secret_access_key),
-        Behind::SeaweedFs(server) => {
-            (server.port(), SeaweedFs::ACCESS_KEY_ID.to_owned(), SeaweedFs::SECRET_ACCESS_KEY.to_owned())
-        }
+        let (child, port) = start();
+        (Behind::Child(child), port, keys.access_key_id, keys.secret_access_key)
     };
     let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let chance = Chance { seed: arguments.seed, per_mille_of_each: arguments.per_mille, faults: faults() };
@@ -201,9 +233,6 @@ fn main() -> ExitCode {
                 resident.push(resident_bytes());
                 struck += proxy.struck();
                 proxy.forget();
-                if let Behind::InProcess(server) = &behind {
-                    server.clear_requests();
-                }
             }
         }
         shards.into_iter().flat_map(|shard| shard.join().expect("a shard panicked")).collect()
@@ -243,12 +272,13 @@ fn main() -> ExitCode {
     );
     println!(
         "{} acknowledged writes, {} reads compared; {} objects were open when the faults stopped and {} are now; \
-         {} phantoms; {orphans} uploads swept, {left} left; resident at each quarter: {}",
+         {} phantoms; {} uploads swept on the way, {orphans} in the end, {left} left; resident at each quarter: {}",
         report.acknowledged,
         report.compared,
         report.open,
         report.still_open,
         strangers.len(),
+        report.swept,
         mib.join(", ")
     );
     let mut wrong = report.wrong;
@@ -268,7 +298,7 @@ fn main() -> ExitCode {
     if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What the process holds in memory, in bytes: with server and proxy, which run in it too.
+/// What the process holds in memory, in bytes: the client's part and the proxy's.
 fn resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

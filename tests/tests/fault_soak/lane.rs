@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use object_storage::{
     ByteRange, CompleteOptions, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, HeadOptions, Key,
-    ListOptions, MultipartOptions, ObjectStorage, PartNumber, Payload, PutMode, PutOutcome, Result,
+    ListOptions, MultipartOptions, ObjectStorage, ObjectStorageExt as _, PartNumber, Payload, PutMode,
+    PutOutcome, Result,
 };
 
 use crate::model::{Content, Slot, bytes_of, content_of};
@@ -25,6 +26,7 @@ pub(crate) struct Report {
     pub(crate) compared: usize,
     pub(crate) open: usize,
     pub(crate) still_open: usize,
+    pub(crate) swept: usize,
     pub(crate) wrong: Vec<String>,
 }
 
@@ -38,6 +40,7 @@ impl Report {
         self.compared += other.compared;
         self.open += other.open;
         self.still_open += other.still_open;
+        self.swept += other.swept;
         self.wrong.extend(other.wrong);
     }
 }
@@ -110,7 +113,8 @@ impl Lane {
             78..82 => self.delete_match(store, slot).await,
             82..86 => self.batch(store).await,
             86..91 => self.copy(store, slot).await,
-            91..94 => self.list(store).await,
+            91..93 => self.list(store).await,
+            93 => self.sweep(store).await,
             _ => self.multipart(store, slot).await,
         }
     }
@@ -277,6 +281,21 @@ impl Lane {
             if lied {
                 self.wrong(slot, &format!("a list says {is_there}"));
             }
+        }
+    }
+
+    /// Aborts what was left behind so far, which would otherwise fill the server. All of it is: nothing else is under
+    /// way here.
+    async fn sweep(&mut self, store: &dyn ObjectStorage) {
+        let result = store.list_uploads(&format!("{PREFIX}{:02}/", self.number)).await;
+        self.count(&result);
+        for orphan in result.unwrap_or_default() {
+            let aborted = match store.resume_multipart_upload(&orphan.key, &orphan.upload_id) {
+                Ok(upload) => upload.abort().await,
+                Err(error) => Err(error),
+            };
+            self.count(&aborted);
+            self.report.swept += usize::from(aborted.is_ok());
         }
     }
 
