@@ -190,7 +190,6 @@ impl Cell {
             (_, Op::Credentials) => Some(
                 "asks other services: played by credentials_host, credentials_hostile and credentials_moto",
             ),
-            ("F37", _) => Some("needs a process to kill: played by the kill -9 loop of a writer"),
             ("F10", op) if !op.sends_bytes() => {
                 Some("the request fits into the buffers of any socket, so sending it cannot take long")
             }

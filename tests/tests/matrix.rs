@@ -6,6 +6,8 @@
 
 #![expect(clippy::print_stdout, reason = "a program whose result is what it prints")]
 
+#[path = "matrix/killed.rs"]
+mod killed;
 #[path = "matrix/known.rs"]
 mod known;
 #[path = "matrix/play.rs"]
@@ -31,6 +33,9 @@ use crate::world::Target;
 const AT_ONCE: usize = 48;
 
 fn main() -> ExitCode {
+    if let Some(done) = killed::run() {
+        return done;
+    }
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if std::env::args().any(|arg| arg == "--list") {
         return ExitCode::SUCCESS;
@@ -42,7 +47,7 @@ fn main() -> ExitCode {
     let mut targets = vec![Target {
         name: "in-process",
         address: loopback(in_process.port()),
-        bucket: "bucket",
+        bucket: "bucket".to_owned(),
         region: keys.region,
         access_key_id: keys.access_key_id,
         secret_access_key: keys.secret_access_key,
@@ -53,7 +58,7 @@ fn main() -> ExitCode {
         targets.push(Target {
             name: "SeaweedFS",
             address: loopback(seaweedfs.port()),
-            bucket: "matrix",
+            bucket: "matrix".to_owned(),
             region: SeaweedFs::REGION.to_owned(),
             access_key_id: SeaweedFs::ACCESS_KEY_ID.to_owned(),
             secret_access_key: SeaweedFs::SECRET_ACCESS_KEY.to_owned(),

@@ -47,6 +47,8 @@ pub enum Strike {
     Stale(Act),
     /// The caller drops the future while the request is held up at this stage.
     Dropped(Stage),
+    /// The caller's process is killed (SIGKILL) while the request is held up at this stage.
+    Killed(Stage),
 }
 
 /// Every way in which a cell is played.
@@ -300,6 +302,10 @@ pub fn plays(cell: &Cell) -> Vec<Play> {
             if cell.op.sends_bytes() {
                 plays.with("in the body", Strike::Dropped(Stage::Head), Some(dropped()), None);
             }
+        }
+        "F37" => {
+            plays.with("before it is carried out", Strike::Killed(Stage::Request), Some(dropped()), None);
+            plays.with("after it was carried out", Strike::Killed(Stage::Answered), Some(dropped()), None);
         }
         "F38" => {
             let stripped = proxy(Stage::Request, Act::Tamper(Tamper::NoConditions));

@@ -75,7 +75,7 @@ pub const FAULTS: [Fault; 38] = [
         "RT RT RT E E E E E RT E RT E E N E E -"),
     fault("F17", "412 PreconditionFailed",
         "P A2 A3 E E E P P A5 P A7 P P A10 P P -"),
-    fault("F18", "200 with an <Error> body",
+    fault("F18", "200 with an `<Error>` body",
         "- - - - - - R - - A6 A7 A8 - A10 - R E"),
     fault("F19", "200, empty or truncated XML",
         "- - - - - - R - - A6 A7 A8 - A10 - R R"),

@@ -13,6 +13,7 @@ use tests::matrix::{Cell, Ends, Op, Play, Said, Strike, Times};
 use tests::scripted::tls::{Authority, Flaw};
 use tests::scripted::{Blackhole, Nobody};
 
+use crate::killed;
 use crate::world::{Failed, Look, Target, World, open, timeouts, trusting};
 
 /// What came of a play.
@@ -82,7 +83,9 @@ fn rules(cell: &Cell, strike: &Strike, times: Times) -> Vec<Rule> {
     let operation = Some(cell.op.on_the_wire());
     match strike {
         Strike::Proxy(stage, act) => vec![Rule { operation, attempt, stage: *stage, act: act.clone() }],
-        Strike::Dropped(stage) => vec![Rule { operation, attempt, stage: *stage, act: Act::Stall }],
+        Strike::Dropped(stage) | Strike::Killed(stage) => {
+            vec![Rule { operation, attempt, stage: *stage, act: Act::Stall }]
+        }
         Strike::Handshake(act) => {
             vec![Rule { operation: None, attempt, stage: Stage::Connected, act: act.clone() }]
         }
@@ -139,6 +142,15 @@ async fn judge(
     let said: Said = match play.strike {
         Strike::Dropped(stage) => {
             drop_at(&world, &store, &proxy, stage).await?;
+            Some(ErrorKind::Indeterminate)
+        }
+        Strike::Killed(stage) => {
+            let mut child = killed::spawn(target, transport, &proxy.address().to_string(), &world);
+            let reached = reached(&proxy, stage).await;
+            child.kill();
+            if !reached {
+                return Err("the proxy was never reached".to_owned());
+            }
             Some(ErrorKind::Indeterminate)
         }
         _ => match world.run(&store).await {
@@ -207,25 +219,26 @@ fn check(said: Said, is_read: bool, looked: &Look) -> Result<(), String> {
 
 /// Drops the operation while the proxy holds it up.
 async fn drop_at(world: &World, store: &S3Storage, proxy: &FaultProxy, stage: Stage) -> Result<(), String> {
-    let wait = async {
-        for _ in 0..2000 {
-            let passed = proxy.passed();
-            let reached = match stage {
-                Stage::Answered => passed.iter().any(|passed| passed.struck && !passed.answered.is_empty()),
-                _ => passed.iter().any(|passed| passed.struck),
-            };
-            if reached {
-                compio::time::sleep(Duration::from_millis(10)).await;
-                return true;
-            }
-            compio::time::sleep(Duration::from_millis(5)).await;
-        }
-        false
-    };
-    let (run, wait) = (std::pin::pin!(world.run(store)), std::pin::pin!(wait));
+    let (run, wait) = (std::pin::pin!(world.run(store)), std::pin::pin!(reached(proxy, stage)));
     match select(run, wait).await {
         Either::Left((result, _)) => Err(format!("it ended before it was dropped: {result:?}")),
         Either::Right((true, _)) => Ok(()),
         Either::Right((false, _)) => Err("the proxy was never reached".to_owned()),
     }
+}
+
+/// Waits, a few seconds at most, until the proxy holds a request up at this stage.
+async fn reached(proxy: &FaultProxy, stage: Stage) -> bool {
+    for _ in 0..2000 {
+        let passed = proxy.passed();
+        let is_reached = match stage {
+            Stage::Answered => passed.iter().any(|passed| passed.struck && !passed.answered.is_empty()),
+            _ => passed.iter().any(|passed| passed.struck),
+        };
+        compio::time::sleep(Duration::from_millis(if is_reached { 10 } else { 5 })).await;
+        if is_reached {
+            return true;
+        }
+    }
+    false
 }

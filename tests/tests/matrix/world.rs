@@ -13,7 +13,7 @@ use object_storage::config::{ObjectConfigBuilder, Transport};
 use object_storage::{
     ByteRange, CompleteOptions, CopyOptions, DeleteOptions, ETag, Error, ErrorKind, GetOptions, HeadOptions,
     Key, ListOptions, MultipartOptions, MultipartUpload, ObjectStorage, ObjectStorageExt as _, Part,
-    PartNumber, Payload, PutMode, PutOptions, Result, StorageConfig,
+    PartNumber, Payload, PutMode, PutOptions, Result, StorageConfig, UploadId,
 };
 use s3_backend::S3Storage;
 use tests::matrix::{ATTEMPTS, Cell, Op};
@@ -23,7 +23,7 @@ use tests::matrix::{ATTEMPTS, Cell, Op};
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
-    pub(crate) bucket: &'static str,
+    pub(crate) bucket: String,
     pub(crate) region: String,
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: String,
@@ -44,7 +44,7 @@ pub(crate) const MANY_BYTES: usize = 5 << 20;
 
 impl Target {
     pub(crate) fn config(&self, endpoint: String, transport: Transport) -> ObjectConfigBuilder {
-        StorageConfig::object(self.bucket)
+        StorageConfig::object(self.bucket.as_str())
             .endpoint(endpoint)
             .region(&self.region)
             .access_key_id(self.access_key_id.as_str())
@@ -179,6 +179,40 @@ impl World {
             Op::PutCreate | Op::NewUpload | Op::Credentials => {}
         }
         Ok(world)
+    }
+
+    /// Everything another process must know to run the operation.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let part = self.part.borrow();
+        vec![
+            self.op.name().to_owned(),
+            text(self.key.as_str().strip_suffix("/object")),
+            text(self.tag.as_ref().map(ETag::as_str)),
+            text(self.upload.as_ref().map(|upload| upload.upload_id().as_str())),
+            text(part.as_ref().map(|part| part.etag.as_str())),
+        ]
+    }
+
+    /// The same in that process.
+    pub(crate) fn from_arguments(store: &S3Storage, arguments: &[String]) -> World {
+        let [op, name, tag, upload, part] = arguments else { panic!("five arguments, not {arguments:?}") };
+        let op = tests::matrix::OPS.into_iter().find(|known| known.name() == op).expect("an operation");
+        let key_of_object = key(format!("{name}/object"));
+        let upload = (!upload.is_empty()).then(|| {
+            store.resume_multipart_upload(&key_of_object, &UploadId::new(upload)).expect("a good id")
+        });
+        let part = ETag::parse(part).ok().map(|etag| Part::new(PartNumber::FIRST, etag, NEW_BYTES as u64));
+        World {
+            op,
+            conditional: false,
+            key: key_of_object,
+            other: key(format!("{name}/other")),
+            new: bytes(&format!("{name} new"), NEW_BYTES),
+            tag: ETag::parse(tag).ok(),
+            upload,
+            part: RefCell::new(part),
+        }
     }
 
     fn mode(&self) -> PutMode {
