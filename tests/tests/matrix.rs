@@ -2,7 +2,8 @@
 //! between that commits the faults. Prints `N/N cells` for each of the four; fails when a cell does not hold and it
 //! is not known why.
 //!
-//! `cargo test -p tests --test matrix -- F08 PUTabs direct` plays what contains all of the words.
+//! `cargo test -p tests --test matrix -- F08 PUTabs direct` plays what contains all of the words; with `--why` it says
+//! also of cells that are known not to hold what came of them.
 
 #![expect(clippy::print_stdout, reason = "a program whose result is what it prints")]
 
@@ -158,6 +159,9 @@ fn run(target: &Target, transport: Transport, words: &[String]) -> bool {
             }
             Some(why) => {
                 explained.entry(why).or_default().push(format!("{} {}", cell.fault.id, cell.op.name()));
+                for wrong in tally.wrong.iter().filter(|_| std::env::args().any(|arg| arg == "--why")) {
+                    println!("  not held: {wrong}");
+                }
             }
             None => {
                 unexpected += 1;
