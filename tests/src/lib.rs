@@ -6,6 +6,8 @@
 use object_storage::config::Transport;
 
 pub mod conformance;
+pub mod fault_proxy;
+pub mod matrix;
 pub mod moto;
 pub mod oidc;
 pub mod scripted;
