@@ -324,10 +324,7 @@ impl Connection {
             let mut socket = &self.socket;
             let BufResult(written, slice) = socket.write(records.slice(at..)).await;
             self.records = slice.into_inner();
-            match written? {
-                0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                written => at += written,
-            }
+            at += taken(written)?;
         }
         self.records.clear();
         Ok(())
@@ -335,29 +332,32 @@ impl Connection {
 
     /// Sends the head of a request and its payload while listening.
     ///
-    /// `left` is told after every write that bytes have left. `heard` looks at what was heard meanwhile, and may take
-    /// from it; when it says so, or when the other side will say nothing more, sending ends, and the connection is of
-    /// no use for another request.
+    /// `left` is told before the first write that bytes may have left from then on, and told otherwise if the kernel
+    /// took none of it: what a write has done that was given up, nobody knows. `heard` looks at what was heard
+    /// meanwhile, and may take from it; when it says so, or when the other side will say nothing more, sending ends,
+    /// and the connection is of no use for another request.
     pub(super) async fn send(
         &mut self,
         head: Vec<u8>,
         payload: &Payload,
-        left: impl Fn(),
+        left: impl Fn(bool),
         mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
     ) -> Result<Sent, Broken> {
         let mut out = Outgoing { head, payload: payload.clone(), at: 0 };
         let total = out.head.len() as u64 + payload.len();
+        let mut first = true;
         if self.tls.is_none() {
             while (out.at as u64) < total {
                 let write = write(self.socket.clone(), out);
-                let (written, back) = match self.alongside(pin!(write), &mut heard).await? {
-                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
-                    Either::Done(BufResult(written, back)) => (written?, back),
-                };
-                if written == 0 {
-                    return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                if first {
+                    left(true);
                 }
-                left();
+                let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
+                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
+                    Either::Done(done) => done,
+                };
+                let written = taken(written).inspect_err(|_| left(!first))?;
+                first = false;
                 out = back;
                 out.at += written;
             }
@@ -380,14 +380,15 @@ impl Connection {
                     let mut socket = &socket;
                     socket.write(slice).await
                 };
-                let (written, back) = match self.alongside(pin!(write), &mut heard).await? {
-                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
-                    Either::Done(BufResult(written, back)) => (written?, back),
-                };
-                if written == 0 {
-                    return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                if first {
+                    left(true);
                 }
-                left();
+                let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
+                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
+                    Either::Done(done) => done,
+                };
+                let written = taken(written).inspect_err(|_| left(!first))?;
+                first = false;
                 records = back.into_inner();
                 at += written;
             }
@@ -451,6 +452,14 @@ pub(super) enum Sent {
 enum Either<T> {
     Done(T),
     Heard(Heard),
+}
+
+/// How much a write took: something.
+fn taken(written: io::Result<usize>) -> io::Result<usize> {
+    match written? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        written => Ok(written),
+    }
 }
 
 async fn write(socket: TcpStream, out: Outgoing) -> BufResult<usize, Outgoing> {

@@ -171,7 +171,7 @@ impl DirectTransport {
         let sending = connection.send(
             self.head_of(request),
             &request.request.payload,
-            || progress.reach.set(Reach::PartlySent),
+            |left| progress.reach.set(if left { Reach::PartlySent } else { Reach::NotSent }),
             |heard| answer.look(heard),
         );
         let mut ended = match sending.await {
@@ -203,6 +203,9 @@ impl DirectTransport {
             }
         };
         let wholly = progress.reach.get() == Reach::Sent;
+        if progress.reach.get() == Reach::NotSent {
+            return Err(progress.not_http(NotHttp("it came before anything had been sent")));
+        }
         if !wholly && (200..300).contains(&parsed.head.status) {
             // It cannot be about bytes that have not left: it is a lie, or the late answer to another request.
             return Err(progress.not_http(NotHttp("success was answered before the request had been sent")));
