@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use credentials::Host;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, poll_immediate};
 use memchr::memchr_iter;
 use url::Url;
 
@@ -134,7 +134,16 @@ impl DirectTransport {
     ) -> Result<Response, SendFailure> {
         let mut now = started;
         loop {
-            let permit = self.pool.permit().await;
+            let mut permitting = pin!(self.pool.permit());
+            let permit = match poll_immediate(permitting.as_mut()).await {
+                Some(permit) => permit,
+                None => {
+                    let permit = permitting.await;
+                    // What follows has its own time.
+                    now = clock::now();
+                    permit
+                }
+            };
             let idle = self.pool.take(now);
             let was_idle = idle.is_some();
             let connection = match idle {
