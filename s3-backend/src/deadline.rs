@@ -101,7 +101,7 @@ impl Watch {
             slot.at = Some(at);
             slot.passed = false;
         }
-        if self.table.wakes_at.get().is_none_or(|wakes_at| at < wakes_at) {
+        if self.table.wakes_at.get().is_none_or(|wakes_at| at < wakes_at) || !self.table.is_slept() {
             self.table.sleep_until(at);
         }
     }
@@ -158,6 +158,11 @@ impl Table {
         let sleeper = compio::runtime::spawn(sleep(table, at));
         let before = self.sleeper.borrow_mut().replace(sleeper);
         drop(before);
+    }
+
+    /// Whether the task is still there: it ends with its runtime, which the table may outlive.
+    fn is_slept(&self) -> bool {
+        self.sleeper.borrow().as_ref().is_some_and(|sleeper| !sleeper.is_finished())
     }
 
     /// Marks and wakes those whose limit is past; gives the earliest limit of the others.

@@ -34,6 +34,9 @@ pub enum Act {
     ReadAll,
     /// Send these bytes.
     Send(Vec<u8>),
+    /// Send these bytes, and with them that they are the last: TLS's goodbye in the same segment, and FIN where there is
+    /// no TLS. The connection stays until the other side hangs up.
+    SendLast(Vec<u8>),
     /// Send these bytes one by one, with this pause before each.
     Drip(Vec<u8>, Duration),
     /// Do nothing for so long.
@@ -354,8 +357,29 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 /// What a connection is read from and written to: TCP, or TLS over it.
-trait Wire: Read + Write {}
-impl<T: Read + Write> Wire for T {}
+trait Wire: Read + Write {
+    /// Sends these bytes and the end of the stream behind them.
+    fn send_last(&mut self, bytes: &[u8]) -> Result<()>;
+}
+
+impl Wire for TcpStream {
+    fn send_last(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes)?;
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Wire for rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
+    fn send_last(&mut self, bytes: &[u8]) -> Result<()> {
+        self.conn.writer().write_all(bytes)?;
+        self.conn.send_close_notify();
+        let mut records = Vec::new();
+        while self.conn.wants_write() {
+            self.conn.write_tls(&mut records)?;
+        }
+        self.sock.write_all(&records)
+    }
+}
 
 struct Connection {
     tcp: TcpStream,
@@ -437,6 +461,11 @@ impl Connection {
                 Act::Send(bytes) => {
                     self.wire.write_all(&bytes)?;
                     self.wire.flush()?;
+                }
+                Act::SendLast(bytes) => {
+                    self.wire.send_last(&bytes)?;
+                    while self.wire.read(&mut [0; 4096])? > 0 {}
+                    return Ok(false);
                 }
                 Act::Drip(bytes, pause) => {
                     for byte in bytes {

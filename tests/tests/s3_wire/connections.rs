@@ -202,3 +202,42 @@ fn many_at_once_do_not_get_each_others_answers() {
         assert!(kinds.iter().all(|kind| *kind == ErrorKind::NotFound));
     });
 }
+
+/// A store may be kept longer than its runtime, and be used on another: its connections and its clock are made anew.
+#[test]
+fn a_store_outlives_its_runtime() {
+    let large = vec![b'x'; 400_000];
+    let answer = || tests::scripted::Answer::new(200).header("etag", "\"e\"").body(large.clone());
+    let cut = answer().raw()[..200_000].to_vec();
+    let server = Server::new(vec![
+        Op::Create.good_step(),
+        tests::scripted::answer(answer()),
+        Op::Create.good_step(),
+        vec![Act::ReadAll, Act::Send(cut), Act::Stall],
+    ]);
+    let (store, body) = run(async {
+        let store = crate::store::open(
+            crate::store::config(server.address())
+                .connect_timeout(crate::store::SHORT)
+                .body_timeout(crate::store::SHORT)
+                .attempts_max(1),
+        )
+        .await;
+        assert_eq!(outcome(&Op::Create.run(&store).await, &server), None);
+        let got = store.get(&key("k"), object_storage::GetOptions::default()).await.expect("opened");
+        (store, got.body)
+    });
+    drop(body);
+    a_while();
+    run(async {
+        assert_eq!(outcome(&Op::Create.run(&store).await, &server), None);
+        let got = store.get(&key("k"), object_storage::GetOptions::default()).await.expect("opened");
+        let error = got.body.bytes().await.expect_err("stalled");
+        assert_eq!(crate::store::kind_of(&error, Some(&server)), object_storage::ErrorKind::Timeout);
+    });
+    drop(store);
+}
+
+fn a_while() {
+    block(crate::store::SHORT);
+}

@@ -180,3 +180,21 @@ fn a_body_that_stalls_is_a_timeout_and_the_store_goes_on() {
         assert!(server.ended(1) >= 1, "the stalled connection is closed");
     });
 }
+
+/// Whoever sends little at a time is slow, not silent.
+#[test]
+fn a_large_body_that_trickles_arrives() {
+    run(async {
+        let body = vec![b'x'; 600_000];
+        let answer = Answer::new(200).header("etag", "\"e\"").body(body.clone()).raw();
+        let mut step = vec![Act::ReadAll];
+        for piece in answer.chunks(20_000) {
+            step.extend([Act::Send(piece.to_vec()), Act::Pause(SHORT / 8)]);
+        }
+        let server = Server::new(vec![step, Op::Get.good_step()]);
+        let store = open(patient(&server).body_timeout(SHORT)).await;
+        let got = store.get(&key("k"), GetOptions::default()).await.expect("opened");
+        assert!(got.body.bytes().await.expect("all of it") == body);
+        assert_eq!(outcome(&Op::Get.run(&store).await, &server), None);
+    });
+}

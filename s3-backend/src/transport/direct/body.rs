@@ -28,6 +28,8 @@ pub(super) struct IncomingBody {
     silence_max: Duration,
     /// Whether the limit on silence is set.
     waiting: bool,
+    /// It comes so slowly that every byte of it is listened for.
+    slow: bool,
 }
 
 impl IncomingBody {
@@ -39,7 +41,16 @@ impl IncomingBody {
         watch: Watch,
         silence_max: Duration,
     ) -> IncomingBody {
-        IncomingBody { lease: Some(lease), decoder, reusable, pool, watch, silence_max, waiting: false }
+        IncomingBody {
+            lease: Some(lease),
+            decoder,
+            reusable,
+            pool,
+            watch,
+            silence_max,
+            waiting: false,
+            slow: false,
+        }
     }
 
     fn fail(&mut self, cause: Cause, message: String) -> Poll<Option<Result<Bytes, ReadFailure>>> {
@@ -90,7 +101,9 @@ impl Stream for IncomingBody {
                 return Poll::Ready(None);
             }
             if !this.waiting {
-                this.watch.until(clock::now() + this.silence_max);
+                // Half of it at first: what comes below the low water is not heard, and is no silence either.
+                let limit = if this.slow { this.silence_max } else { this.silence_max / 2 };
+                this.watch.until(clock::now() + limit);
                 this.waiting = true;
             }
             let room = match this.decoder.left().map(usize::try_from) {
@@ -98,7 +111,7 @@ impl Stream for IncomingBody {
                 _ => LARGE_BYTES,
             };
             if !connection.is_listening()
-                && let Err(error) = connection.expect(this.decoder.left().unwrap_or(0))
+                && let Err(error) = connection.expect(this.decoder.left().filter(|_| !this.slow).unwrap_or(0))
             {
                 return this.fail(Cause::Connection, error.to_string());
             }
@@ -113,6 +126,13 @@ impl Stream for IncomingBody {
                     return this.fail(Cause::Connection, "the connection ended in the middle".to_owned());
                 }
                 Ok(Err(broken)) => return this.fail(broken.cause(), broken.to_string()),
+                Err(_) if !this.slow => {
+                    this.slow = true;
+                    if let Err(error) = connection.expect(0) {
+                        return this.fail(Cause::Connection, error.to_string());
+                    }
+                    this.watch.until(clock::now() + this.silence_max / 2);
+                }
                 Err(_) => {
                     let message = format!("the body stalled for {:?}", this.silence_max);
                     return this.fail(Cause::Timeout, message);

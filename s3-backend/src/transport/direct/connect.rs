@@ -248,9 +248,25 @@ pub(super) async fn establish(
     Ok((connection, address))
 }
 
+/// The addresses with both families by turns, the first one first: two that never answer must not be all that is tried
+/// where one family leads nowhere.
+fn by_turns(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let like_first =
+        |address: &IpAddr| addresses.first().is_some_and(|first| first.is_ipv4() == address.is_ipv4());
+    let (these, those): (Vec<IpAddr>, Vec<IpAddr>) =
+        addresses.iter().partition(|address| like_first(address));
+    let (mut these, mut those) = (these.into_iter(), those.into_iter());
+    let mut mixed = Vec::with_capacity(addresses.len());
+    while mixed.len() < addresses.len() {
+        mixed.extend(these.next());
+        mixed.extend(those.next());
+    }
+    mixed
+}
+
 /// Connects to the first address that answers.
 async fn race(addresses: &[IpAddr], port: u16) -> io::Result<(TcpStream, IpAddr)> {
-    let mut untried = addresses.iter().copied();
+    let mut untried = by_turns(addresses).into_iter();
     let mut racing = FuturesUnordered::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "there is no address");
     loop {
@@ -304,7 +320,7 @@ async fn tunnel(connection: &mut Connection, origin: &Origin, proxy: &Proxy) -> 
     // What a proxy adds to a 2xx is no body: the tunnel begins behind the head.
     let mut answer = Answer::new(true);
     let nothing = Payload::new();
-    let sending = connection.send(head.into_bytes(), &nothing, || {}, |heard| answer.look(heard));
+    let sending = connection.send(head.into_bytes(), &nothing, |_| {}, |heard| answer.look(heard));
     let mut ended = sending.await.map_err(broken)? == Sent::Partly(Heard::End);
     loop {
         answer.look(connection.heard());
@@ -347,4 +363,27 @@ fn not_found(host: &str, error: &io::Error) -> NotConnected {
 
 fn broken(broken: Broken) -> NotConnected {
     NotConnected { cause: broken.cause(), in_tls: false, message: broken.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_are_tried_early_and_every_address_once() {
+        let parsed = |text: &str| -> Vec<IpAddr> {
+            text.split_whitespace().map(|address| address.parse().expect("an address")).collect()
+        };
+        for (given, wanted) in [
+            (
+                "2001:db8::1 2001:db8::2 2001:db8::3 192.0.2.1",
+                "2001:db8::1 192.0.2.1 2001:db8::2 2001:db8::3",
+            ),
+            ("192.0.2.1 192.0.2.2 2001:db8::1", "192.0.2.1 2001:db8::1 192.0.2.2"),
+            ("192.0.2.1 192.0.2.2", "192.0.2.1 192.0.2.2"),
+            ("", ""),
+        ] {
+            assert_eq!(by_turns(&parsed(given)), parsed(wanted));
+        }
+    }
 }

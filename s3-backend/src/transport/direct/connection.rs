@@ -46,6 +46,8 @@ pub(super) struct Connection {
     plain: Room,
     /// What the other side said, in order. No piece is empty.
     heard: VecDeque<Bytes>,
+    /// The other side will say nothing more: what was heard is all there is.
+    ended: bool,
     /// Records to be sent.
     records: Records,
     buffers: Buffers,
@@ -115,6 +117,7 @@ impl Connection {
             raw: Room::default(),
             plain: Room::default(),
             heard: VecDeque::new(),
+            ended: false,
             records: Records::default(),
             buffers,
             low_water: LowWater::new(),
@@ -163,7 +166,7 @@ impl Connection {
 
     /// Begins to read, if that is not so already, in order to hear whatever comes next.
     pub(super) fn listen(&mut self) {
-        if matches!(self.reading, Reading::Not) {
+        if matches!(self.reading, Reading::Not) && !self.ended {
             self.begin(SMALL_BYTES);
         }
         self.look();
@@ -179,10 +182,12 @@ impl Connection {
         self.look();
         if matches!(self.reading, Reading::Done(_)) && self.tls.is_some() {
             // It may be a ticket for a later session, which servers send when they like.
-            let Ok(Heard::Something) = self.finish() else { return false };
+            if self.finish().is_err() || self.ended {
+                return false;
+            }
             self.listen();
         }
-        matches!(self.reading, Reading::Waiting(_)) && self.heard.is_empty()
+        matches!(self.reading, Reading::Waiting(_)) && self.heard.is_empty() && !self.ended
     }
 
     /// Lets the read under way begin or end, without waiting for it.
@@ -243,6 +248,9 @@ impl Connection {
 
     pub(super) fn poll_hear(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<Result<Heard, Broken>> {
         loop {
+            if self.ended {
+                return Poll::Ready(Ok(Heard::End));
+            }
             let before = self.heard.len();
             match &mut self.reading {
                 Reading::Not => self.begin(room),
@@ -250,16 +258,18 @@ impl Connection {
                     self.reading = Reading::Done(std::task::ready!(read.as_mut().poll(cx)));
                 }
                 Reading::Done(_) => match self.finish() {
-                    // Of TLS a part of a record, or nothing for us.
-                    Ok(Heard::Something) if self.heard.len() == before => {}
-                    result => return Poll::Ready(result),
+                    // TLS's goodbye often comes with the last bytes: they are heard first, the end when asked again.
+                    Ok(_) if self.heard.len() > before => return Poll::Ready(Ok(Heard::Something)),
+                    // Of TLS a part of a record, or nothing for us; or the end.
+                    Ok(_) => {}
+                    Err(broken) => return Poll::Ready(Err(broken)),
                 },
             }
         }
     }
 
     /// Takes over what a read brought.
-    fn finish(&mut self) -> Result<Heard, Broken> {
+    fn finish(&mut self) -> Result<(), Broken> {
         let Reading::Done(BufResult(read, buffer)) = mem::replace(&mut self.reading, Reading::Not) else {
             unreachable!("it is called when a read is done");
         };
@@ -270,27 +280,28 @@ impl Connection {
                 let message = "the connection was cut without a TLS close";
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, message).into())
             }
-            Ok(0) => Ok(Heard::End),
+            Ok(0) => {
+                self.ended = true;
+                Ok(())
+            }
             Ok(_) if self.tls.is_some() => self.decrypt(),
             Ok(_) => {
                 self.heard.push_back(self.raw.buffer.split().freeze());
-                Ok(Heard::Something)
+                Ok(())
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn decrypt(&mut self) -> Result<Heard, Broken> {
-        let Some(tls) = &mut self.tls else { return Ok(Heard::Something) };
+    fn decrypt(&mut self) -> Result<(), Broken> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
         self.plain.make(&self.buffers, self.raw.buffer.len());
         let done = tls.decrypt(&mut self.raw.buffer, &mut self.plain.buffer, &mut self.records);
         if !self.plain.buffer.is_empty() {
             self.heard.push_back(self.plain.buffer.split().freeze());
         }
-        match done? {
-            Decrypted::Closed => Ok(Heard::End),
-            Decrypted::Open => Ok(Heard::Something),
-        }
+        self.ended = done? == Decrypted::Closed;
+        Ok(())
     }
 
     /// Gives large buffers back: the connection is about to lie idle.
@@ -299,9 +310,9 @@ impl Connection {
             self.raw.shrink(&self.buffers);
         }
         self.plain.shrink(&self.buffers);
-        if self.records.capacity() > SMALL_BYTES {
+        // What TLS has to say itself (no to a renegotiation that came with the answer) waits there for the next request.
+        if self.records.is_empty() && self.records.capacity() > SMALL_BYTES {
             // A few page faults for the next large payload, or a quarter of a megabyte for every idle connection.
-            assert!(self.records.is_empty(), "what was encrypted has left before an answer was read");
             self.records = Records::default();
         }
     }
@@ -313,10 +324,7 @@ impl Connection {
             let mut socket = &self.socket;
             let BufResult(written, slice) = socket.write(records.slice(at..)).await;
             self.records = slice.into_inner();
-            match written? {
-                0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                written => at += written,
-            }
+            at += taken(written)?;
         }
         self.records.clear();
         Ok(())
@@ -324,29 +332,32 @@ impl Connection {
 
     /// Sends the head of a request and its payload while listening.
     ///
-    /// `left` is told after every write that bytes have left. `heard` looks at what was heard meanwhile, and may take
-    /// from it; when it says so, or when the other side will say nothing more, sending ends, and the connection is of
-    /// no use for another request.
+    /// `left` is told before the first write that bytes may have left from then on, and told otherwise if the kernel
+    /// took none of it: what a write has done that was given up, nobody knows. `heard` looks at what was heard
+    /// meanwhile, and may take from it; when it says so, or when the other side will say nothing more, sending ends,
+    /// and the connection is of no use for another request.
     pub(super) async fn send(
         &mut self,
         head: Vec<u8>,
         payload: &Payload,
-        left: impl Fn(),
+        left: impl Fn(bool),
         mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
     ) -> Result<Sent, Broken> {
         let mut out = Outgoing { head, payload: payload.clone(), at: 0 };
         let total = out.head.len() as u64 + payload.len();
+        let mut first = true;
         if self.tls.is_none() {
             while (out.at as u64) < total {
                 let write = write(self.socket.clone(), out);
-                let (written, back) = match self.alongside(pin!(write), &mut heard).await? {
-                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
-                    Either::Done(BufResult(written, back)) => (written?, back),
-                };
-                if written == 0 {
-                    return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                if first {
+                    left(true);
                 }
-                left();
+                let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
+                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
+                    Either::Done(done) => done,
+                };
+                let written = taken(written).inspect_err(|_| left(!first))?;
+                first = false;
                 out = back;
                 out.at += written;
             }
@@ -369,14 +380,15 @@ impl Connection {
                     let mut socket = &socket;
                     socket.write(slice).await
                 };
-                let (written, back) = match self.alongside(pin!(write), &mut heard).await? {
-                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
-                    Either::Done(BufResult(written, back)) => (written?, back),
-                };
-                if written == 0 {
-                    return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                if first {
+                    left(true);
                 }
-                left();
+                let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
+                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
+                    Either::Done(done) => done,
+                };
+                let written = taken(written).inspect_err(|_| left(!first))?;
+                first = false;
                 records = back.into_inner();
                 at += written;
             }
@@ -440,6 +452,14 @@ pub(super) enum Sent {
 enum Either<T> {
     Done(T),
     Heard(Heard),
+}
+
+/// How much a write took: something.
+fn taken(written: io::Result<usize>) -> io::Result<usize> {
+    match written? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        written => Ok(written),
+    }
 }
 
 async fn write(socket: TcpStream, out: Outgoing) -> BufResult<usize, Outgoing> {

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use credentials::Host;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, poll_immediate};
 use memchr::memchr_iter;
 use url::Url;
 
@@ -134,7 +134,16 @@ impl DirectTransport {
     ) -> Result<Response, SendFailure> {
         let mut now = started;
         loop {
-            let permit = self.pool.permit().await;
+            let mut permitting = pin!(self.pool.permit());
+            let permit = match poll_immediate(permitting.as_mut()).await {
+                Some(permit) => permit,
+                None => {
+                    let permit = permitting.await;
+                    // What follows has its own time.
+                    now = clock::now();
+                    permit
+                }
+            };
             let idle = self.pool.take(now);
             let was_idle = idle.is_some();
             let connection = match idle {
@@ -171,7 +180,7 @@ impl DirectTransport {
         let sending = connection.send(
             self.head_of(request),
             &request.request.payload,
-            || progress.reach.set(Reach::PartlySent),
+            |left| progress.reach.set(if left { Reach::PartlySent } else { Reach::NotSent }),
             |heard| answer.look(heard),
         );
         let mut ended = match sending.await {
@@ -203,6 +212,9 @@ impl DirectTransport {
             }
         };
         let wholly = progress.reach.get() == Reach::Sent;
+        if progress.reach.get() == Reach::NotSent {
+            return Err(progress.not_http(NotHttp("it came before anything had been sent")));
+        }
         if !wholly && (200..300).contains(&parsed.head.status) {
             // It cannot be about bytes that have not left: it is a lie, or the late answer to another request.
             return Err(progress.not_http(NotHttp("success was answered before the request had been sent")));

@@ -1,8 +1,10 @@
 //! [`Pool`]: the connections of one shard to one store: which may be used again, and how many there may be.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
+
+use compio::runtime::JoinHandle;
 
 use super::connection::Connection;
 use super::permits::{Permit, Permits};
@@ -28,8 +30,8 @@ pub(super) struct Pool {
     /// The last one used stands last: it is used next, and those that are not needed grow old.
     idle: RefCell<Vec<Idle>>,
     permits: Permits,
-    /// Whether a task is there that closes what lies idle too long.
-    swept: Cell<bool>,
+    /// The task that closes what lies idle too long. It ends with its runtime, which the pool may outlive.
+    sweeper: RefCell<Option<JoinHandle<()>>>,
     this: Weak<Pool>,
 }
 
@@ -50,7 +52,7 @@ impl Pool {
         Rc::new_cyclic(|this| Pool {
             idle: RefCell::default(),
             permits: Permits::new(connections_max),
-            swept: Cell::new(false),
+            sweeper: RefCell::default(),
             this: this.clone(),
         })
     }
@@ -90,8 +92,9 @@ impl Pool {
         if let Some(surplus) = surplus {
             surplus.connection.close();
         }
-        if !self.swept.replace(true) {
-            compio::runtime::spawn(sweep(self.this.clone())).detach();
+        let mut sweeper = self.sweeper.borrow_mut();
+        if sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
+            *sweeper = Some(compio::runtime::spawn(sweep(self.this.clone())));
         }
     }
 
@@ -126,10 +129,7 @@ async fn sweep(pool: Weak<Pool>) {
         let Some(pool) = pool.upgrade() else { return };
         match pool.close_idle(clock::now()) {
             Some(next) => look_at = next,
-            None => {
-                pool.swept.set(false);
-                return;
-            }
+            None => return,
         }
     }
 }
