@@ -36,7 +36,9 @@ enum Chunked {
         left: u64,
     },
     /// Behind them, where `\r\n` stands.
-    DataEnd,
+    DataEnd {
+        returned: bool,
+    },
     /// Behind the last chunk: lines up to an empty one.
     Trailers {
         line_bytes: u64,
@@ -100,7 +102,7 @@ impl Chunked {
             if let Chunked::Data { left } = self {
                 let piece = take(input, left);
                 if *left == 0 {
-                    *self = Chunked::DataEnd;
+                    *self = Chunked::DataEnd { returned: false };
                 }
                 if piece.is_some() {
                     return Ok(piece);
@@ -141,8 +143,8 @@ impl Chunked {
                     _ => return Err(NotHttp("a chunk's size is no number")),
                 }
             }
-            Chunked::DataEnd => match byte {
-                b'\r' => {}
+            Chunked::DataEnd { returned } => match byte {
+                b'\r' if !*returned => *returned = true,
                 b'\n' => *self = Chunked::START,
                 _ => return Err(NotHttp("a chunk is longer than its size")),
             },
@@ -217,6 +219,7 @@ mod tests {
             b"x\r\n",
             b"-1\r\n",
             b"1\r\nab\r\n",
+            b"1\r\na\r\r\n",
             b"11111111111111111\r\n",
             b"1g\r\n",
             &endless,

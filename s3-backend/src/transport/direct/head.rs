@@ -72,7 +72,11 @@ pub(super) fn parse(bytes: &[u8], to_head: bool) -> Result<Option<Parsed>, NotHt
         headers.push(field.name.as_bytes(), field.value);
     }
     let framing = framing(&headers, status, to_head)?;
-    let reusable = framing != Framing::Close && keeps_alive(&headers, version);
+    // A 204 that announces a body may send it too, in front of the next answer.
+    let announces = status == 204
+        && (headers.get("transfer-encoding").is_some()
+            || headers.get("content-length").is_some_and(|length| length != b"0"));
+    let reusable = framing != Framing::Close && !announces && keeps_alive(&headers, version);
     Ok(Some(Parsed { head: ResponseHead { status, headers }, bytes: length, framing, reusable }))
 }
 
@@ -198,6 +202,12 @@ mod tests {
                 reusable,
                 "{fields}"
             );
+        }
+        for (fields, reusable) in
+            [("Content-Length: 0", true), ("Content-Length: 5", false), ("Transfer-Encoding: chunked", false)]
+        {
+            let text = format!("HTTP/1.1 204 No Content\r\n{fields}\r\n\r\n");
+            assert_eq!(parsed(&text).reusable, reusable, "{fields}");
         }
     }
 
