@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ pub(super) struct Connector {
     tls: Arc<ClientConfig>,
     host: Host,
     buffers: Buffers,
-    addresses: RefCell<Addresses>,
+    addresses: Rc<RefCell<Addresses>>,
     /// Which of them worked last.
     preferred: Cell<Option<IpAddr>>,
     /// Names are looked up on the blocking pool, where they cannot be given up: one at a time.
@@ -70,6 +71,23 @@ pub(super) struct Connector {
 struct Addresses {
     known: Vec<IpAddr>,
     found_at: Option<Instant>,
+    /// When a lookup failed last, and why.
+    failed: Option<(Instant, io::ErrorKind, String)>,
+}
+
+async fn look_up(resolver: &Host, host: &str) -> io::Result<Vec<IpAddr>> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let found = match resolver.resolve(host).await {
+        // A host that resolves no names leaves that to the system.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => addresses_of(host).await?,
+        found => found?,
+    };
+    if found.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+    }
+    Ok(found)
 }
 
 /// An http proxy: requests to http stores are handed to it, to https stores it opens a tunnel.
@@ -123,7 +141,7 @@ impl Connector {
             tls,
             host,
             buffers,
-            addresses: RefCell::default(),
+            addresses: Rc::default(),
             preferred: Cell::new(None),
             lookups: Permits::new(1),
         }
@@ -160,33 +178,44 @@ impl Connector {
         if let Some(known) = self.known(ADDRESSES_FRESH) {
             return Ok(known);
         }
-        let _one = self.lookups.acquire().await;
-        // Whoever was before us has found them too.
+        let began = clock::now();
+        let turn = self.lookups.acquire().await;
+        // Whoever was before us has found them too, or has not.
         if let Some(known) = self.known(ADDRESSES_FRESH) {
             return Ok(known);
         }
-        match self.look_up(host).await {
-            Ok(found) => {
-                *self.addresses.borrow_mut() = Addresses { known: found, found_at: Some(clock::now()) };
-                Ok(self.known(ADDRESSES_FRESH).unwrap_or_default())
-            }
-            Err(error) => self.known(ADDRESSES_STALE).ok_or(error),
+        if let Some(failure) = self.failure(began) {
+            return self.known(ADDRESSES_STALE).ok_or(failure);
         }
+        // A task of its own, which keeps its turn for as long as the resolver takes, whoever waits for it: a resolver that
+        // hangs cannot be called back, and must not be asked by everybody.
+        let (addresses, resolver, name) = (Rc::clone(&self.addresses), self.host.clone(), host.to_owned());
+        let lookup = compio::runtime::spawn(async move {
+            let found = look_up(&resolver, &name).await;
+            let mut addresses = addresses.borrow_mut();
+            match found {
+                Ok(known) => {
+                    addresses.known = known;
+                    addresses.found_at = Some(clock::now());
+                }
+                Err(error) => addresses.failed = Some((clock::now(), error.kind(), error.to_string())),
+            }
+            drop(turn);
+        });
+        lookup.detach();
+        let _done = self.lookups.acquire().await;
+        if let Some(known) = self.known(ADDRESSES_FRESH) {
+            return Ok(known);
+        }
+        let failure = self.failure(began).unwrap_or_else(|| io::ErrorKind::NotFound.into());
+        self.known(ADDRESSES_STALE).ok_or(failure)
     }
 
-    async fn look_up(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        if let Ok(address) = host.parse() {
-            return Ok(vec![address]);
-        }
-        let found = match self.host.resolve(host).await {
-            // A host that resolves no names leaves that to the system.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => addresses_of(host).await?,
-            found => found?,
-        };
-        if found.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
-        }
-        Ok(found)
+    /// How a lookup failed that ended after `began`.
+    fn failure(&self, began: Instant) -> Option<io::Error> {
+        let addresses = self.addresses.borrow();
+        let (at, kind, message) = addresses.failed.as_ref()?;
+        (*at >= began).then(|| io::Error::new(*kind, message.clone()))
     }
 
     fn known(&self, age_max: Duration) -> Option<Vec<IpAddr>> {
@@ -367,6 +396,10 @@ fn broken(broken: Broken) -> NotConnected {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::future::LocalBoxFuture;
+
     use super::*;
 
     #[test]
@@ -385,5 +418,45 @@ mod tests {
         ] {
             assert_eq!(by_turns(&parsed(given)), parsed(wanted));
         }
+    }
+    /// Answers each name after a while, and counts how often it was asked.
+    struct Slow(Arc<AtomicU32>, io::Result<IpAddr>);
+
+    impl credentials::Dns for Slow {
+        fn resolve<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async {
+                compio::time::sleep(Duration::from_millis(50)).await;
+                match &self.1 {
+                    Ok(address) => Ok(vec![*address]),
+                    Err(error) => Err(error.kind().into()),
+                }
+            })
+        }
+    }
+
+    /// Looks a name up for many callers, some of whom do not wait for it; how often the resolver was asked.
+    fn asked(answer: io::Result<IpAddr>, goes_well: bool) -> u32 {
+        let asked = Arc::new(AtomicU32::new(0));
+        let host = Host::builder().dns(Slow(Arc::clone(&asked), answer)).build();
+        let origin = Origin { https: false, host: "h".into(), port: 80, authority: "h".into() };
+        let tls = crate::transport::client_config(None).expect("a configuration");
+        let connector = Connector::new(origin, None, tls, host, Buffers::default());
+        compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+            for _ in 0..20 {
+                let impatient = compio::time::timeout(Duration::from_millis(1), connector.addresses("h"));
+                assert!(impatient.await.is_err());
+            }
+            let patient = futures_util::future::join_all((0..20).map(|_| connector.addresses("h"))).await;
+            assert!(patient.iter().all(|found| found.is_ok() == goes_well), "{patient:?}");
+        });
+        asked.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_resolver_that_is_slow_is_asked_once_for_all_who_wait_and_all_who_left() {
+        assert_eq!(asked(Ok(IpAddr::from([192, 0, 2, 1])), true), 1);
+        // Those who came after the first had asked may ask once more.
+        assert!(asked(Err(io::ErrorKind::TimedOut.into()), false) <= 2);
     }
 }
