@@ -150,6 +150,8 @@ pub(crate) struct Exchange<T> {
     corrupt_retries: u32,
     /// Whether the store has kept something that was not sent. It bears our id, which so proves nothing any more.
     spoiled: bool,
+    /// Whether the store has met another write that may be this one: an earlier call's, or a replay's twin.
+    met_itself: bool,
     /// As `rekeyed` for a wrong region, and for a wrong clock.
     moved: bool,
     clock_set: bool,
@@ -187,6 +189,7 @@ impl<T> Exchange<T> {
             rekeyed: false,
             corrupt_retries: 0,
             spoiled: false,
+            met_itself: false,
             moved: false,
             clock_set: false,
             state: State::Ready,
@@ -274,6 +277,7 @@ impl<T> Exchange<T> {
                 ErrorKind::NotFound => refusal.answer.code != "NoSuchBucket",
                 _ => refusal.is_race(),
             };
+        self.met_itself |= refusal.is_race() && self.seen_before();
         let error = self.error(refusal.kind, refusal.message).with_answer(refusal.answer);
         match again.then(|| self.pause(pace, retry_after, at)).flatten() {
             Some(pause) => State::Paused(pause),
@@ -296,6 +300,11 @@ impl<T> Exchange<T> {
         }
     }
 
+    /// Whether the store can have seen this write before an attempt of this call arrives.
+    fn seen_before(&self) -> bool {
+        self.trace.driven_before || self.trace.replayed
+    }
+
     fn may_be_applied(&mut self) {
         self.maybe |= self.effect != Effect::Read;
     }
@@ -308,8 +317,8 @@ impl<T> Exchange<T> {
 
     /// No further attempt is made: either that is the end, or the object has to tell.
     fn close(&self, last: Error, may_be_our_doing: bool) -> State<T> {
-        let seen_before = self.trace.driven_before || self.trace.replayed;
-        let open = self.maybe || (seen_before && may_be_our_doing);
+        // However it ends: what an attempt ran into before may have been its own replay, and have been applied.
+        let open = self.maybe || self.met_itself || (self.seen_before() && may_be_our_doing);
         let provable =
             self.trace.proof.is_some() && (!self.spoiled || self.does(Wrong::TakesSpoiledForItsOwn));
         if open && provable && !self.does(Wrong::BelievesLaterRefusals) {

@@ -176,6 +176,22 @@ fn a_write_that_may_have_been_replayed_is_looked_for_when_it_is_refused() {
     assert_eq!(put(replayed(), exists(), vec![blind()]), Err(ErrorKind::Indeterminate));
 }
 
+/// A replay that arrives while the first copy is being stored is told 409, and that is what we hear.
+#[test]
+fn a_write_that_may_have_met_its_own_replay_is_looked_for_however_it_ends() {
+    let endings = || {
+        let mut endings = vec![refused(409, "ConditionalRequestConflict")];
+        endings.extend((0..3).map(|_| unanswered(false)));
+        endings
+    };
+    for trace in [Trace { replayed: true, ..trace() }, Trace { driven_before: true, ..trace() }] {
+        assert_eq!(put(trace.clone(), endings(), vec![object("t", Some(ID))]), Ok(1));
+        assert_eq!(put(trace.clone(), endings(), vec![Sighting::Nothing]), Err(ErrorKind::Unavailable));
+        assert_eq!(put(trace, endings(), vec![blind()]), Err(ErrorKind::Indeterminate));
+    }
+    assert_eq!(put(trace(), endings(), vec![]), Err(ErrorKind::Unavailable), "nobody replays");
+}
+
 #[test]
 fn a_refusal_is_believed_while_nothing_can_have_been_applied() {
     let refusal = || refused(412, "PreconditionFailed");
