@@ -17,6 +17,10 @@
 
 mod protocol;
 
+#[cfg(any(test, feature = "simulation"))]
+#[doc(hidden)]
+pub mod simulation;
+
 #[cfg(feature = "direct")]
 mod clock;
 #[cfg(feature = "direct")]
