@@ -3,7 +3,7 @@
 //!
 //! Inside are two halves. `protocol` holds everything that decides, as values in and values out: what is sent, what
 //! an answer means, what may be tried again. `transport` moves bytes. One loop, the driver, stands between them.
-//! Without the feature `cyper` only the first half is built, and nothing that does I/O is in the tree.
+//! Without the feature `direct` only the first half is built, and nothing that does I/O is in the tree.
 
 #![cfg_attr(
     not(feature = "direct"),

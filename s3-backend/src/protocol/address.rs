@@ -3,14 +3,10 @@
 //! Paths are concatenated from encoded pieces, never joined: joining would take `//evil/x` for another host and
 //! `a/../b` for `b`. Of what a URL parser would change nothing is sent; the tests ask the parser.
 
+use credentials::sigv4::uri_encode_into;
 use object_storage::Key;
 use object_storage::config::UrlStyle;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
-
-/// What AWS leaves as it is in a path: the unreserved characters and the slash.
-/// See <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html> (UriEncode).
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Where a bucket is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,9 +110,7 @@ impl Address {
         let mut path = String::with_capacity(self.base_path.len() + 1 + key.len() + 16);
         path.push_str(&self.base_path);
         path.push('/');
-        for piece in utf8_percent_encode(key, PATH) {
-            path.push_str(piece);
-        }
+        uri_encode_into(key, true, &mut path);
         if key.split('/').any(|segment| matches!(segment, "." | "..")) {
             let problem = "a URL cannot carry it: parsers remove `.` and `..` from a path";
             return Err(CannotAddress(problem.to_owned()));
@@ -142,7 +136,9 @@ fn unchanged(text: &str) -> Result<Url, CannotAddress> {
 
 /// Percent-encodes everything but unreserved characters and slashes.
 pub(crate) fn encode_path(text: &str) -> String {
-    utf8_percent_encode(text, PATH).to_string()
+    let mut path = String::with_capacity(text.len());
+    uri_encode_into(text, true, &mut path);
+    path
 }
 
 #[cfg(test)]
