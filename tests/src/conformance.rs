@@ -1,7 +1,7 @@
 //! The contract of [`ObjectStorage`](object_storage::ObjectStorage) as a list of promises, each a test.
 //!
 //! A promise is one async function whose name is a sentence. The list below is the only one: the tests of every
-//! store are made from it by [`conformance!`](crate::conformance!), and a promise that is written and not listed
+//! store are made from it by [`conformance_tests!`](crate::conformance_tests!), and a promise that is written and not listed
 //! is dead code, which the build refuses.
 //!
 //! What a store says it cannot do ([`Capabilities`](object_storage::Capabilities)) is not skipped: the promise
@@ -23,6 +23,7 @@ mod races;
 mod ranges;
 mod resolving;
 mod short_forms;
+mod sleep;
 
 pub use context::{Context, Dialect, Promise, Quirk, Subject, run};
 
@@ -235,23 +236,20 @@ macro_rules! promises {
     };
 }
 
-/// Makes one `#[test]` for every promise, in a module of this name.
+/// Makes one `#[test]` for every promise of the contract, in a module of this name.
 ///
-/// The second argument opens the store under test, as a closure giving a future of a [`Subject`] or of an
-/// `Option<Subject>`: `None` when the store cannot be had here, which whoever opens it must have said aloud.
-/// It is called once per test, on that test's own compio runtime.
+/// - The first argument names the module.
+/// - The second runs one test: a function that is given a future of `()` and drives it to its end, on a runtime
+///   that the store can live on. It is called once per test.
+/// - The third opens the store under test, inside of that runtime: a closure giving a future of a [`Subject`], or
+///   of an `Option<Subject>`: `None` when the store cannot be had here, which whoever opens it must have said
+///   aloud. All may open the same store, and it need not be empty: the tests run side by side, each under a prefix
+///   of its own.
 ///
-/// ```
-/// # use std::rc::Rc;
-/// use object_storage::InMemoryStorage;
-/// use tests::conformance::Subject;
-///
-/// tests::conformance!(memory, || async { Subject::new(Rc::new(InMemoryStorage::new())) });
-/// # fn main() {}
-/// ```
+/// [`Subject`]: crate::conformance::Subject
 #[macro_export]
-macro_rules! conformance {
-    ($store:ident, $open:expr) => {
+macro_rules! conformance_tests {
+    ($store:ident, $block_on:expr, $open:expr $(,)?) => {
         #[cfg(test)]
         mod $store {
             #[allow(
@@ -262,7 +260,7 @@ macro_rules! conformance {
             use super::*;
 
             fn check(area: &str, promise: &str) {
-                $crate::conformance::run(area, promise, $open);
+                $crate::conformance::run(area, promise, $block_on, $open);
             }
 
             $crate::promises! { $crate::tests_of_promises! () }

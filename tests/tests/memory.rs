@@ -5,4 +5,6 @@ use std::rc::Rc;
 use object_storage::InMemoryStorage;
 use tests::conformance::Subject;
 
-tests::conformance!(memory, || async { Subject::new(Rc::new(InMemoryStorage::new())) });
+tests::conformance_tests!(memory, tests::on_compio, || async {
+    Subject::new(Rc::new(InMemoryStorage::new()))
+});

@@ -35,9 +35,11 @@ async fn subject(with: impl FnOnce(ObjectConfigBuilder) -> ObjectConfigBuilder) 
     Subject::new(storage as Rc<dyn ObjectStorage>).with_dialect(AWS)
 }
 
-tests::conformance!(path_style, || subject(|config| config.endpoint(SERVER.endpoint())));
+tests::conformance_tests!(path_style, tests::on_compio, || subject(
+    |config| config.endpoint(SERVER.endpoint())
+));
 
-tests::conformance!(virtual_host_style_under_a_prefix, || async {
+tests::conformance_tests!(virtual_host_style_under_a_prefix, tests::on_compio, || async {
     const PREFIX: &str = "a prefix/with%2Fé";
     let subject = subject(|config| {
         let endpoint = format!("http://localhost:{}", SERVER.port());

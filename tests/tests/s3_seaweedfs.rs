@@ -29,7 +29,7 @@ static PLAIN: LazyLock<Option<&'static SeaweedFs>> = LazyLock::new(|| {
     Some(server)
 });
 
-tests::conformance!(http_path_style, || async {
+tests::conformance_tests!(http_path_style, tests::on_compio, || async {
     let server = (*PLAIN)?;
     Some(
         subject(
@@ -54,7 +54,7 @@ static TLS: LazyLock<Option<Tls>> = LazyLock::new(|| {
     Some(Tls { server, ca_file })
 });
 
-tests::conformance!(https_virtual_host_style, || async {
+tests::conformance_tests!(https_virtual_host_style, tests::on_compio, || async {
     let tls = TLS.as_ref()?;
     let config = StorageConfig::object("conformance")
         .transport(tests::transport())
