@@ -1,12 +1,11 @@
 //! What every store promises, run against all of them, and the servers it takes to do so.
 //!
-//! The promises are those of the documentation of [`object_storage::ObjectStorage`]; each is one function in
-//! [`mod@conformance`]. A store is put to the test with one line, see [`conformance_tests!`].
+//! The promises are in [`object_storage::testing::conformance`]; a store is put to the test with one line, see
+//! [`conformance_tests!`](object_storage::testing::conformance_tests!).
 
 use object_storage::LocalBoxFuture;
 use object_storage::config::Transport;
 
-pub mod conformance;
 pub mod fault_proxy;
 pub mod matrix;
 pub mod moto;

@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use object_storage::testing::conformance::{PROMISES, Subject, run};
+use object_storage::testing::conformance_tests;
 use object_storage::{
     Capabilities, CompleteOptions, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
     HeadOptions, HeadOutcome, InMemoryStorage, Key, ListOptions, ListPage, ListUploadsOptions,
@@ -10,9 +12,8 @@ use object_storage::{
     Part, PartNumber, PartsPage, Payload, PutMode, PutOptions, PutOutcome, RangePolicy, Resolution, Result,
     UploadId, UploadsPage,
 };
-use tests::conformance::{PROMISES, Subject, run};
 
-tests::conformance_tests!(refusing, tests::on_compio, || async {
+conformance_tests!(refusing, tests::on_compio, || async {
     Subject::new(Rc::new(Odd::new(Flaw::RefusesAllItMay)))
 });
 

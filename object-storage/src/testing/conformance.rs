@@ -1,12 +1,13 @@
-//! The contract of [`ObjectStorage`](object_storage::ObjectStorage) as a list of promises, each a test.
+//! The contract of [`ObjectStorage`](crate::ObjectStorage) as a list of promises, each a test.
 //!
-//! A promise is one async function whose name is a sentence. The list below is the only one: the tests of every
-//! store are made from it by [`conformance_tests!`](crate::conformance_tests!), and a promise that is written and not listed
-//! is dead code, which the build refuses.
+//! The promises are those of the trait's documentation. [`conformance_tests!`](crate::testing::conformance_tests!)
+//! makes a `#[test]` of each for the store that it is given.
 //!
-//! What a store says it cannot do ([`Capabilities`](object_storage::Capabilities)) is not skipped: the promise
-//! then is that it refuses. What a server is known to do otherwise stands in a [`Dialect`], with the reason.
+//! What a store says it cannot do ([`Capabilities`](crate::Capabilities)) is not skipped: the promise then is that
+//! it refuses. What the server behind a store is known to do otherwise stands in a [`Dialect`], with the reason.
 
+// A promise is one async function whose name is a sentence. The list below is the only one: the tests of every store
+// are made from it, and a promise that is written and not listed is dead code, which the build refuses.
 mod context;
 
 mod attributes;
@@ -30,7 +31,7 @@ pub use context::{Context, Dialect, Promise, Quirk, Subject, run};
 /// Hands the list of all promises, by area, to another macro: `callback! { (arguments) area { promise, } }`.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! promises {
+macro_rules! conformance_promises {
     ($($callback:ident)::+ ! $arguments:tt) => {
         $($callback)::+ ! { $arguments
             puts {
@@ -246,7 +247,23 @@ macro_rules! promises {
 ///   aloud. All may open the same store, and it need not be empty: the tests run side by side, each under a prefix
 ///   of its own.
 ///
-/// [`Subject`]: crate::conformance::Subject
+/// ```
+/// use std::rc::Rc;
+///
+/// use object_storage::InMemoryStorage;
+/// use object_storage::testing::conformance::Subject;
+/// use object_storage::testing::conformance_tests;
+///
+/// conformance_tests!(
+///     in_memory,
+///     |test| compio::runtime::Runtime::new().expect("a runtime").block_on(test),
+///     || async { Subject::new(Rc::new(InMemoryStorage::new())) },
+/// );
+/// # fn main() {}
+/// ```
+///
+/// [`Subject`]: crate::testing::conformance::Subject
+#[doc(hidden)] // Here; shown in the module `testing`.
 #[macro_export]
 macro_rules! conformance_tests {
     ($store:ident, $block_on:expr, $open:expr $(,)?) => {
@@ -260,10 +277,10 @@ macro_rules! conformance_tests {
             use super::*;
 
             fn check(area: &str, promise: &str) {
-                $crate::conformance::run(area, promise, $block_on, $open);
+                $crate::testing::conformance::run(area, promise, $block_on, $open);
             }
 
-            $crate::promises! { $crate::tests_of_promises! () }
+            $crate::conformance_promises! { $crate::conformance_tests_of_promises! () }
         }
     };
 }
@@ -271,7 +288,7 @@ macro_rules! conformance_tests {
 /// The tests of all promises; expects a function `check` around itself.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! tests_of_promises {
+macro_rules! conformance_tests_of_promises {
     (() $($area:ident { $($promise:ident,)* })*) => {
         $(mod $area {
             $(#[test]
@@ -293,4 +310,4 @@ macro_rules! table_of_promises {
     };
 }
 
-promises! { table_of_promises! () }
+conformance_promises! { table_of_promises! () }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use object_storage::{CopyOptions, ErrorKind, GetOptions, ObjectStorageExt, PutOptions, Result};
+use crate::{CopyOptions, ErrorKind, GetOptions, ObjectStorageExt, PutOptions, Result};
 
 use super::context::{Context, Kept, bytes, until_settled};
 use super::multipart::{begin, number, uploads};

@@ -7,13 +7,13 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::{Either, LocalBoxFuture, select};
-use object_storage::limits::KEY_BYTES_MAX;
-use object_storage::{
+use crate::limits::KEY_BYTES_MAX;
+use crate::{
     Capabilities, Error, ErrorKind, Key, ListOptions, ObjectMeta, ObjectStorage, ObjectStorageExt, Payload,
     PutOutcome, Result,
 };
+use bytes::Bytes;
+use futures_util::future::{Either, LocalBoxFuture, select};
 
 use super::PROMISES;
 use super::sleep::sleep;
@@ -119,27 +119,6 @@ impl Dialect {
     /// The contract to the letter.
     pub const LETTER: Dialect = Dialect { name: "to the letter", quirks: &[] };
 
-    /// SeaweedFS 4.48. Its list order (by directory, not by byte) is not here: the store must say so with
-    /// [`Capabilities::ordered_list`].
-    pub const SEAWEEDFS: Dialect = Dialect {
-        name: "SeaweedFS",
-        quirks: &[
-            (Quirk::MatchOnAbsentIsPreconditionFailed, "answers 412 to If-Match on a key without object"),
-            (
-                Quirk::CompleteRaceHasSeveralWinners,
-                "checks the condition before it joins: 2 to 6 winners seen",
-            ),
-            (Quirk::ContentionIsSlow, "a 16-way create takes 2.5 s"),
-            (Quirk::TakesAnyPageToken, "decodes the token as the key to go on after"),
-            (Quirk::CompleteAgainSucceeds, "answers a repeated completion as the first"),
-            (Quirk::KeepsReplacedParts, "keeps every part it was ever sent until completion"),
-            (Quirk::UploadPagesLoseEntries, "sorts uploads by a hash and goes on after a key"),
-            (Quirk::BackslashIsSlash, "its filer speaks in paths"),
-            (Quirk::EmptySegmentsAreLost, "its filer speaks in paths"),
-            (Quirk::LongSegmentsAreRefused, "its filer speaks in paths, and answers KeyTooLongError"),
-        ],
-    };
-
     /// Whether the server has this quirk.
     #[must_use]
     pub fn has(&self, quirk: Quirk) -> bool {
@@ -157,7 +136,7 @@ pub struct Context {
 /// A promise that takes longer hangs. The slowest, a thousand objects on a busy server, takes a few seconds.
 const PROMISE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Holds a store to one promise. This is what the tests of [`conformance_tests!`](crate::conformance_tests!) call.
+/// Holds a store to one promise. This is what the tests of [`conformance_tests!`](crate::testing::conformance_tests!) call.
 ///
 /// `block_on` runs the future that it is given to its end, as the store's runtime does it.
 ///

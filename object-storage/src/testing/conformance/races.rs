@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use bytes::Bytes;
-use futures_util::future::{join_all, try_join};
-use futures_util::stream::{FuturesUnordered, TryStreamExt};
-use object_storage::{
+use crate::{
     CompleteOptions, Error, ErrorKind, MultipartOptions, ObjectStorageExt, PartNumber, PutMode, PutOutcome,
     Result,
 };
+use bytes::Bytes;
+use futures_util::future::{join_all, try_join};
+use futures_util::stream::{FuturesUnordered, TryStreamExt};
 
 use super::context::{Context, Kept, Quirk, assert_unsupported, bytes, until_settled};
 
