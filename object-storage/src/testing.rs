@@ -3,6 +3,8 @@
 //! [`conformance_tests!`] holds a store to every promise of the contract.
 
 pub mod conformance;
+mod faulty;
 
 #[doc(inline)]
 pub use crate::conformance_tests;
+pub use faulty::{Fault, Faults, FaultyStorage, Injected};
