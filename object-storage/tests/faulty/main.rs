@@ -3,6 +3,8 @@
 
 mod client;
 mod world;
+#[cfg(feature = "writer")]
+mod writer;
 
 use client::Rule;
 use world::{Verdict, run};
