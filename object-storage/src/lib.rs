@@ -31,6 +31,8 @@ mod options;
 mod payload;
 mod range;
 mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use attributes::{Attributes, ContentHeader, InvalidAttribute};
 pub use body::Body;

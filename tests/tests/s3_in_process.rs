@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use object_storage::config::{ObjectConfigBuilder, UrlStyle};
+use object_storage::testing::conformance::{Dialect, Quirk, Subject};
+use object_storage::testing::conformance_tests;
 use object_storage::{ObjectStorage, StorageConfig};
 use spike::server::{Server, ServerOptions};
-use tests::conformance::{Dialect, Quirk, Subject};
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let options = ServerOptions { domain: Some("localhost".to_owned()), ..ServerOptions::default() };
@@ -35,9 +36,9 @@ async fn subject(with: impl FnOnce(ObjectConfigBuilder) -> ObjectConfigBuilder) 
     Subject::new(storage as Rc<dyn ObjectStorage>).with_dialect(AWS)
 }
 
-tests::conformance!(path_style, || subject(|config| config.endpoint(SERVER.endpoint())));
+conformance_tests!(path_style, tests::on_compio, || subject(|config| config.endpoint(SERVER.endpoint())));
 
-tests::conformance!(virtual_host_style_under_a_prefix, || async {
+conformance_tests!(virtual_host_style_under_a_prefix, tests::on_compio, || async {
     const PREFIX: &str = "a prefix/with%2Fé";
     let subject = subject(|config| {
         let endpoint = format!("http://localhost:{}", SERVER.port());

@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use object_storage::testing::conformance::{PROMISES, Subject, run};
+use object_storage::testing::conformance_tests;
 use object_storage::{
     Capabilities, CompleteOptions, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
     HeadOptions, HeadOutcome, InMemoryStorage, Key, ListOptions, ListPage, ListUploadsOptions,
@@ -10,9 +12,10 @@ use object_storage::{
     Part, PartNumber, PartsPage, Payload, PutMode, PutOptions, PutOutcome, RangePolicy, Resolution, Result,
     UploadId, UploadsPage,
 };
-use tests::conformance::{PROMISES, Subject, run};
 
-tests::conformance!(refusing, || async { Subject::new(Rc::new(Odd::new(Flaw::RefusesAllItMay))) });
+conformance_tests!(refusing, tests::on_compio, || async {
+    Subject::new(Rc::new(Odd::new(Flaw::RefusesAllItMay)))
+});
 
 /// How a store differs from the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +71,8 @@ const FLAWS: [(Flaw, &str, &str); 18] = [
 #[test]
 fn every_flaw_breaks_the_promise_about_it() {
     for (flaw, area, promise) in FLAWS {
-        let open = || async move { Subject::new(Rc::new(Odd::new(flaw))) };
-        let broken = catch_unwind(AssertUnwindSafe(|| run(area, promise, open))).is_err();
+        let open = move || async move { Subject::new(Rc::new(Odd::new(flaw))) };
+        let broken = catch_unwind(AssertUnwindSafe(|| run(area, promise, tests::on_compio, open))).is_err();
         assert!(broken, "{area}::{promise} does not notice {flaw:?}");
     }
 }

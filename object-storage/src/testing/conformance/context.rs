@@ -1,19 +1,22 @@
 //! What a promise is given: a store, a place of its own in it, and what is known of the server behind it.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt::Debug;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
-use object_storage::limits::KEY_BYTES_MAX;
-use object_storage::{
+use crate::limits::KEY_BYTES_MAX;
+use crate::{
     Capabilities, Error, ErrorKind, Key, ListOptions, ObjectMeta, ObjectStorage, ObjectStorageExt, Payload,
     PutOutcome, Result,
 };
+use bytes::Bytes;
+use futures_util::future::{Either, LocalBoxFuture, select};
 
 use super::PROMISES;
+use super::sleep::sleep;
 
 /// How a promise ends: well, with an error that the store should not have given, or with a panic that says
 /// what was expected.
@@ -116,27 +119,6 @@ impl Dialect {
     /// The contract to the letter.
     pub const LETTER: Dialect = Dialect { name: "to the letter", quirks: &[] };
 
-    /// SeaweedFS 4.48. Its list order (by directory, not by byte) is not here: the store must say so with
-    /// [`Capabilities::ordered_list`].
-    pub const SEAWEEDFS: Dialect = Dialect {
-        name: "SeaweedFS",
-        quirks: &[
-            (Quirk::MatchOnAbsentIsPreconditionFailed, "answers 412 to If-Match on a key without object"),
-            (
-                Quirk::CompleteRaceHasSeveralWinners,
-                "checks the condition before it joins: 2 to 6 winners seen",
-            ),
-            (Quirk::ContentionIsSlow, "a 16-way create takes 2.5 s"),
-            (Quirk::TakesAnyPageToken, "decodes the token as the key to go on after"),
-            (Quirk::CompleteAgainSucceeds, "answers a repeated completion as the first"),
-            (Quirk::KeepsReplacedParts, "keeps every part it was ever sent until completion"),
-            (Quirk::UploadPagesLoseEntries, "sorts uploads by a hash and goes on after a key"),
-            (Quirk::BackslashIsSlash, "its filer speaks in paths"),
-            (Quirk::EmptySegmentsAreLost, "its filer speaks in paths"),
-            (Quirk::LongSegmentsAreRefused, "its filer speaks in paths, and answers KeyTooLongError"),
-        ],
-    };
-
     /// Whether the server has this quirk.
     #[must_use]
     pub fn has(&self, quirk: Quirk) -> bool {
@@ -154,33 +136,44 @@ pub struct Context {
 /// A promise that takes longer hangs. The slowest, a thousand objects on a busy server, takes a few seconds.
 const PROMISE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Holds a store to one promise, on a runtime of its own. This is what the tests of
-/// [`conformance!`](crate::conformance!) call.
+/// Holds a store to one promise. This is what the tests of [`conformance_tests!`](crate::testing::conformance_tests!) call.
+///
+/// `block_on` runs the future that it is given to its end, as the store's runtime does it.
 ///
 /// # Panics
 ///
-/// When the promise is broken, or takes longer than two minutes.
-pub fn run<S: Into<Option<Subject>>, F: Future<Output = S>>(
+/// When there is no such promise, when it is broken, or when it takes longer than two minutes.
+pub fn run<S, F>(
     area: &str,
     name: &str,
-    open: impl FnOnce() -> F,
-) {
+    block_on: impl FnOnce(LocalBoxFuture<'static, ()>),
+    open: impl FnOnce() -> F + 'static,
+) where
+    S: Into<Option<Subject>>,
+    F: Future<Output = S> + 'static,
+{
     let promise = PROMISES
         .iter()
         .find(|promise| promise.area == area && promise.name == name)
         .expect("tests and table are made from one list");
-    let runtime = compio::runtime::Runtime::new().expect("a compio runtime starts");
-    runtime.block_on(async {
-        let Some(subject) = open().await.into() else { return };
-        let ctx = Context::new(subject);
-        let ended = compio::time::timeout(PROMISE_TIMEOUT, (promise.keep)(&ctx)).await;
-        let dialect = ctx.dialect().name;
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => panic!("{promise:?} ({dialect}): the store answered: {error:?}"),
-            Err(_) => panic!("{promise:?} ({dialect}): not over after {PROMISE_TIMEOUT:?}"),
+    let over = Rc::new(Cell::new(false));
+    let set_over = Rc::clone(&over);
+    block_on(Box::pin(async move {
+        if let Some(subject) = open().await.into() {
+            hold(promise, &Context::new(subject)).await;
         }
-    });
+        set_over.set(true);
+    }));
+    assert!(over.get(), "`block_on` came back before {promise:?} was over");
+}
+
+async fn hold(promise: &Promise, ctx: &Context) {
+    let dialect = ctx.dialect().name;
+    match select((promise.keep)(ctx), pin!(sleep(PROMISE_TIMEOUT))).await {
+        Either::Left((Ok(()), _)) => {}
+        Either::Left((Err(error), _)) => panic!("{promise:?} ({dialect}): the store answered: {error:?}"),
+        Either::Right(_) => panic!("{promise:?} ({dialect}): not over after {PROMISE_TIMEOUT:?}"),
+    }
 }
 
 impl Context {
@@ -340,7 +333,7 @@ pub(super) async fn until_settled<T, F: Future<Output = Result<T>>>(
     const ATTEMPTS_MAX: u64 = 100;
     for number in 1..ATTEMPTS_MAX {
         match attempt().await {
-            Err(error) if try_again(&error) => compio::time::sleep(Duration::from_millis(number)).await,
+            Err(error) if try_again(&error) => sleep(Duration::from_millis(number)).await,
             settled => return settled,
         }
     }

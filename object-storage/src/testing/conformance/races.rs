@@ -1,16 +1,15 @@
 //! Many at once on one key: conditions hold also then, and nobody sees half of anything.
 
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::task::Poll;
 
-use bytes::Bytes;
-use compio::runtime::spawn;
-use futures_util::future::{join_all, try_join};
-use object_storage::{
+use crate::{
     CompleteOptions, Error, ErrorKind, MultipartOptions, ObjectStorageExt, PartNumber, PutMode, PutOutcome,
     Result,
 };
+use bytes::Bytes;
+use futures_util::future::{join_all, try_join};
+use futures_util::stream::{FuturesUnordered, TryStreamExt};
 
 use super::context::{Context, Kept, Quirk, assert_unsupported, bytes, until_settled};
 
@@ -33,10 +32,8 @@ pub(super) async fn of_many_creators_exactly_one_wins(ctx: &Context) -> Kept {
         return assert_unsupported(ctx.store().put_if_absent(&key, "x").await);
     }
     let racers = (0..ctx.racers()).map(|racer| {
-        let (store, key) = (Rc::clone(ctx.store()), key.clone());
-        let create =
-            async move { until_settled(|| store.put_if_absent(&key, format!("racer {racer}"))).await };
-        async { spawn(create).await.expect("a racer does not panic") }
+        let (store, key) = (ctx.store(), &key);
+        async move { until_settled(|| store.put_if_absent(key, format!("racer {racer}"))).await }
     });
     let (racer, outcome) = winner(join_all(racers).await, ErrorKind::AlreadyExists);
     assert_eq!(ctx.get("a").await?, format!("racer {racer}"));
@@ -66,13 +63,14 @@ pub(super) async fn a_counter_kept_by_compare_and_swap_loses_nothing(ctx: &Conte
     if !ctx.capabilities().put_match {
         return assert_unsupported(ctx.store().put_if_match(&key, "1", &zero.etag).await);
     }
-    let tasks: Vec<_> = (0..TASKS)
+    // Woken one by one, as tasks are.
+    let tasks: FuturesUnordered<_> = (0..TASKS)
         .map(|_| {
-            let (store, key) = (Rc::clone(ctx.store()), key.clone());
-            spawn(async move {
+            let (store, key) = (ctx.store(), &key);
+            async move {
                 let mut done = 0;
                 while done < increments {
-                    let got = store.get(&key, Default::default()).await?;
+                    let got = store.get(key, Default::default()).await?;
                     let etag = got.meta.etag.expect("a store with conditions has tags");
                     let count: usize = std::str::from_utf8(&got.body.bytes().await?)
                         .expect("digits")
@@ -80,7 +78,7 @@ pub(super) async fn a_counter_kept_by_compare_and_swap_loses_nothing(ctx: &Conte
                         .expect("a number");
                     // Every task has read before the first writes, also on a store that never waits.
                     yield_now().await;
-                    match store.put_if_match(&key, (count + 1).to_string(), &etag).await {
+                    match store.put_if_match(key, (count + 1).to_string(), &etag).await {
                         Ok(_) => done += 1,
                         Err(error)
                             if matches!(
@@ -91,12 +89,10 @@ pub(super) async fn a_counter_kept_by_compare_and_swap_loses_nothing(ctx: &Conte
                     }
                 }
                 Ok(())
-            })
+            }
         })
         .collect();
-    for task in tasks {
-        task.await.expect("a task does not panic")?;
-    }
+    tasks.try_collect::<()>().await?;
     assert_eq!(ctx.get("counter").await?, (TASKS * increments).to_string());
     Ok(())
 }
