@@ -31,6 +31,7 @@ mod options;
 mod payload;
 mod range;
 mod storage;
+mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -58,6 +59,7 @@ pub use options::{
 pub use payload::Payload;
 pub use range::{ByteRange, InvalidRange, RangePolicy};
 pub use storage::{
-    ListPage, MultipartUpload, ObjectStorage, PageToken, Part, PartNumber, PartsPage, Resolution, UploadId,
-    UploadInfo, UploadsPage,
+    ListPage, MultipartUpload, ObjectStorage, PageToken, Part, PartNumber, PartsPage, Resolution,
+    ShutdownReport, UploadId, UploadInfo, UploadsPage,
 };
+pub use sweep::{SweepFailure, SweepReport};

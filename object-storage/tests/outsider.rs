@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
 
 use object_storage::testing::conformance::Subject;
 use object_storage::testing::{Faults, FaultyStorage, conformance_tests};
@@ -14,7 +15,7 @@ use object_storage::{
     Capabilities, CopyOptions, DeleteOptions, GetOptions, GetOutcome, HeadOptions, HeadOutcome,
     InMemoryStorage, Key, ListOptions, ListPage, ListUploadsOptions, LocalBoxFuture, MultipartOptions,
     MultipartUpload, ObjectStorage, ObjectStorageExt, OperationId, PageToken, Payload, PutOptions,
-    PutOutcome, Resolution, Result, UploadId, UploadsPage,
+    PutOutcome, Resolution, Result, ShutdownReport, UploadId, UploadsPage,
 };
 
 conformance_tests!(counting, block_on, || async {
@@ -113,6 +114,10 @@ impl<S: ObjectStorage> ObjectStorage for Counting<S> {
 
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
+    }
+
+    fn shutdown(&self, deadline: Duration) -> LocalBoxFuture<'_, ShutdownReport> {
+        self.inner.shutdown(deadline)
     }
 }
 

@@ -13,6 +13,7 @@ use futures_util::future::{LocalBoxFuture, poll_immediate};
 use object_storage::config::{Checksums, Timeouts};
 use object_storage::{Error, ErrorKind, Key, Operation, OperationId, PutOutcome, Resolution, Result};
 
+use crate::admission::Admission;
 use crate::clock;
 use crate::deadline::{Deadlines, Elapsed};
 use crate::protocol::budget::Budget;
@@ -46,6 +47,7 @@ pub(crate) struct Driver {
     /// For looks, which must not starve because everything else is being retried.
     budget_of_looks: RefCell<Budget>,
     turns: Turns,
+    pub(crate) admission: Admission,
     pub(crate) deadlines: Deadlines,
     pub(crate) credentials: Arc<CredentialsCache>,
     pub(crate) host: Host,
@@ -117,6 +119,7 @@ impl Driver {
             budget: RefCell::new(Budget::of_operations()),
             budget_of_looks: RefCell::new(Budget::of_looks()),
             turns: Turns::default(),
+            admission: Admission::default(),
             deadlines: parts.deadlines,
             credentials: parts.credentials,
             host: parts.host,
@@ -146,11 +149,23 @@ impl Driver {
 
     /// Carries out an operation whose answer is read whole.
     pub(crate) async fn run<A: Action>(&self, action: &A) -> Result<A::Output> {
+        let _admitted = self.admission.admit(A::OPERATION)?;
         Ok(self.drive(action, self.time_of(action), &self.budget).await?.0)
+    }
+
+    /// Carries out a request of an operation that was admitted as a whole.
+    pub(crate) async fn go_on<A: Action>(&self, action: &A) -> Result<A::Output> {
+        Ok(self.drive(action, self.time_of(action), &self.budget).await?.0)
+    }
+
+    /// Carries out what puts an end to something, also when the store is shut down.
+    pub(crate) async fn clear_away<A: Action>(&self, action: &A) -> Result<A::Output> {
+        Ok(self.drive(action, self.time_of(action), &self.budget_of_looks).await?.0)
     }
 
     /// Opens an object; its bytes are to be pulled.
     pub(crate) async fn open(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks)> {
+        let _admitted = self.admission.admit(GetObject::OPERATION)?;
         let (opened, body) = self.drive(action, self.timeouts.operation, &self.budget).await?;
         Ok((opened, body.expect("a get hands its body on")))
     }
@@ -189,6 +204,7 @@ impl Driver {
 
     /// Whether the object under `key` is the one that the write `id` stored.
     pub(crate) async fn resolve(&self, key: &Key, id: OperationId) -> Result<Resolution> {
+        let _admitted = self.admission.admit(Operation::HeadObject)?;
         match self.drive(&Look { key }, self.timeouts.operation, &self.budget_of_looks).await {
             Err(error) if error.is_not_found() => Ok(Resolution::NotThere { current: None }),
             Err(error) => Err(error),

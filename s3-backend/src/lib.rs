@@ -22,6 +22,8 @@ mod protocol;
 pub mod simulation;
 
 #[cfg(feature = "direct")]
+mod admission;
+#[cfg(feature = "direct")]
 mod clock;
 #[cfg(feature = "direct")]
 mod deadline;
@@ -33,6 +35,8 @@ mod host;
 mod multipart;
 #[cfg(feature = "direct")]
 mod open;
+#[cfg(feature = "direct")]
+mod reaper;
 #[cfg(feature = "direct")]
 mod resume;
 #[cfg(feature = "direct")]
@@ -50,5 +54,7 @@ pub use crate::host::system_host;
 pub use crate::open::{credentials_chain, factory};
 #[cfg(feature = "direct")]
 pub use crate::protocol::presign::PresignedUrl;
+#[cfg(feature = "direct")]
+pub use crate::reaper::leaked_uploads;
 #[cfg(feature = "direct")]
 pub use crate::storage::S3Storage;

@@ -17,6 +17,7 @@ use crate::host::Trust;
 use crate::protocol::address::{Address, Origin};
 use crate::protocol::operations::Place;
 use crate::protocol::sign::Signing;
+use crate::reaper::Reaper;
 use crate::storage::S3Storage;
 #[cfg(feature = "cyper")]
 use crate::transport::CyperTransport;
@@ -192,6 +193,7 @@ impl Shared {
             driver: Rc::new(driver),
             capabilities: capabilities(config, endpoint.is_none()),
             shape,
+            reaper: Reaper::new(),
         })
     }
 

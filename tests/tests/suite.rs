@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use object_storage::testing::conformance::{PROMISES, Subject, run};
 use object_storage::testing::conformance_tests;
@@ -10,7 +11,7 @@ use object_storage::{
     HeadOptions, HeadOutcome, InMemoryStorage, Key, ListOptions, ListPage, ListUploadsOptions,
     LocalBoxFuture, MultipartOptions, MultipartUpload, ObjectStorage, Operation, OperationId, PageToken,
     Part, PartNumber, PartsPage, Payload, PutMode, PutOptions, PutOutcome, RangePolicy, Resolution, Result,
-    UploadId, UploadsPage,
+    ShutdownReport, UploadId, UploadsPage,
 };
 
 conformance_tests!(refusing, tests::on_compio, || async {
@@ -271,6 +272,10 @@ impl ObjectStorage for Odd {
         })
     }
 
+    fn shutdown(&self, deadline: Duration) -> LocalBoxFuture<'_, ShutdownReport> {
+        self.inner.shutdown(deadline)
+    }
+
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.inner.capabilities();
         if self.is(Flaw::RefusesAllItMay) {
@@ -333,5 +338,9 @@ impl MultipartUpload for OddUpload {
 
     fn list_parts_page<'a>(&'a self, page: Option<&'a PageToken>) -> LocalBoxFuture<'a, Result<PartsPage>> {
         self.inner.list_parts_page(page)
+    }
+
+    fn abort_on_drop(&self) -> bool {
+        self.inner.abort_on_drop()
     }
 }

@@ -388,7 +388,7 @@ impl BufferedMultipartWriter {
 impl Drop for BufferedMultipartWriter {
     /// Only tells the uploader; what is to be done then is its work.
     fn drop(&mut self) {
-        self.window.borrow_mut().stop();
+        self.window.borrow_mut().drop_writer();
     }
 }
 

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
 
@@ -28,7 +29,7 @@ use crate::options::{
 };
 use crate::payload::Payload;
 use crate::storage::{
-    ListPage, MultipartUpload, ObjectStorage, PageToken, Resolution, UploadId, UploadsPage,
+    ListPage, MultipartUpload, ObjectStorage, PageToken, Resolution, ShutdownReport, UploadId, UploadsPage,
 };
 
 pub use self::faults::{Fault, Faults};
@@ -47,7 +48,7 @@ use self::upload::FaultyUpload;
 ///
 /// Needs no runtime and waits for no clock: time is counted in calls, and slowness in polls.
 ///
-/// Clones are the same store: the program under test gets one, the test keeps another.
+/// Clones are the same store: the program under test gets one, the test keeps another until it has looked at everything.
 ///
 /// **Crashes.** With [`Fault::CrashBefore`] or [`Fault::CrashAfter`] the process dies in the middle of a call: that call
 /// and all others under way never come back. [`until_crash`](Self::until_crash) runs a program up to there, and drops it
@@ -114,7 +115,9 @@ impl FaultyStorage {
 
     /// Runs a program to its end, or until the process dies of a fault: then `None`, the program was dropped where it
     /// stood, and another may begin. Dropping this future drops the program.
-    /// One process is one program: what runs at once within it is joined into one future.
+    /// One process is one program: what runs at once within it is joined into one future. What it has spawned is not
+    /// dropped; calls that it had under way then never come back, and uploads tied to handles stay, as a process that is
+    /// killed leaves them.
     ///
     /// In a program that is not run by this, a call that the process dies in waits for ever.
     pub async fn until_crash<T>(&self, program: impl Future<Output = T>) -> Option<T> {
@@ -261,7 +264,13 @@ impl ObjectStorage for FaultyStorage {
                 let (inner, key, options) = (Rc::clone(&self.inner), key.clone(), options.clone());
                 Box::pin(async move { drop(inner.create_multipart_upload(&key, options).await) })
             });
-            let upload = turn.write(id, self.inner.create_multipart_upload(key, options), late).await?;
+            // Until the answer is here, and if nobody waits for it.
+            self.trouble.doubt_upload();
+            let upload = turn.write(id, self.inner.create_multipart_upload(key, options), late).await;
+            if !upload.as_ref().is_err_and(|_| turn.decision.leaves_doubt()) {
+                self.trouble.trust_upload();
+            }
+            let upload = upload?;
             Ok(Rc::new(FaultyUpload::new(upload, Rc::clone(&self.trouble), id)) as Rc<dyn MultipartUpload>)
         })
     }
@@ -293,6 +302,15 @@ impl ObjectStorage for FaultyStorage {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
+
+    fn shutdown(&self, deadline: Duration) -> LocalBoxFuture<'_, ShutdownReport> {
+        Box::pin(async move {
+            self.trouble.shut_down().await;
+            let mut report = self.inner.shutdown(deadline).await;
+            report.uploads_in_doubt += self.trouble.uploads_in_doubt();
+            report
+        })
+    }
 }
 
 /// What becomes of one of many keys to delete.
@@ -306,6 +324,9 @@ enum Fate {
 impl FaultyStorage {
     /// As `delete_many`. What happens is told key by key, as S3 does it.
     async fn delete_each(&self, mut turn: Turn<'_>, keys: &[Key]) -> Result<Vec<Result<()>>> {
+        if let Some(shut_out) = turn.shut_out() {
+            return Err(shut_out);
+        }
         if turn.is_refused() {
             let cause = turn.log();
             return Ok(keys.iter().map(|key| Err(turn.refusal_of(Some(key), cause.clone()))).collect());

@@ -85,7 +85,8 @@ pub enum Quirk {
     MatchOnAbsentIsPreconditionFailed,
     /// Of several conditional completions that race more than one may win.
     CompleteRaceHasSeveralWinners,
-    /// Sixteen writers of one key take seconds: races are run with four.
+    /// Sixteen writers of one key take seconds: races are run with four, and an answer may take longer than an
+    /// attempt may, which leaves its outcome open.
     ContentionIsSlow,
     /// A page token that the server never gave is taken for some place in the listing.
     TakesAnyPageToken,

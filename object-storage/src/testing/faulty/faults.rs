@@ -272,6 +272,10 @@ impl Faults {
         }
     }
 
+    pub(super) fn slow_polls_max(&self) -> u64 {
+        self.slow_polls.1
+    }
+
     fn drawn(&self, call: Call, mut die: u64) -> Option<Fault> {
         for fault in Fault::ALL.iter().copied().filter(|fault| call.admits(*fault)) {
             match die.checked_sub(self.rate(call.operation, fault)) {

@@ -286,6 +286,66 @@ fn after_a_crash_nothing_comes_back_until_the_process_begins_anew() {
 }
 
 #[test]
+fn a_tied_upload_goes_with_its_handle_but_not_with_a_process_that_died() {
+    for crashes in [false, true] {
+        let (store, inner) =
+            if crashes { scripted(Operation::UploadPart, Fault::CrashAfter) } else { with(Faults::new(7)) };
+        let a = key("a");
+        let program = async {
+            let upload = store.create_multipart_upload(&a, MultipartOptions::default()).await?;
+            assert!(upload.abort_on_drop());
+            upload.upload_part(PartNumber::FIRST, "x".into()).await
+        };
+        assert_eq!(now(store.until_crash(program)).is_none(), crashes);
+        assert_eq!(now(inner.list_uploads("")).expect("listed").len(), usize::from(crashes));
+    }
+}
+
+#[test]
+fn an_upload_whose_completion_is_in_doubt_is_not_aborted_with_its_handle() {
+    for fault in [Fault::RequestLost, Fault::Late] {
+        let (store, inner) = scripted(Operation::CompleteMultipartUpload, fault);
+        let a = key("a");
+        let upload = now(store.create_multipart_upload(&a, MultipartOptions::default())).expect("begun");
+        assert!(upload.abort_on_drop());
+        let parts = [now(upload.upload_part(PartNumber::FIRST, "x".into())).expect("stored")];
+        now(upload.complete(&parts, Default::default())).expect_err("in doubt");
+        let id = upload.upload_id().clone();
+        drop(upload);
+        assert_eq!(now(inner.list_uploads("")).expect("listed").len(), 1);
+        let again = inner.resume_multipart_upload(&a, &id).expect("of this store");
+        now(again.complete(&parts, Default::default())).expect("joined");
+        now(store.settle());
+        assert_eq!(now(inner.get_bytes(&a)).expect("there"), "x");
+    }
+}
+
+#[test]
+fn a_shutdown_lets_arrive_what_was_sent_and_tells_of_uploads_in_doubt() {
+    let faults = Faults::new(7)
+        .with_scripted(Operation::CreateMultipartUpload, 1, Fault::AnswerLost)
+        .with_scripted(Operation::PutObject, 1, Fault::Late)
+        .with_scripted(Operation::PutObject, 2, Fault::Slow)
+        .with_rate(Fault::Unavailable, 1000)
+        .with_rate(Fault::RequestLost, 1000);
+    let (store, inner) = with(faults);
+    let (late, slow, new) = (key("late"), key("slow"), key("new"));
+    now(store.create_multipart_upload(&new, MultipartOptions::default())).expect_err("in doubt");
+    now(store.put_bytes(&late, "x")).expect_err("in doubt");
+    let mut put = pin!(store.put_bytes(&slow, "x"));
+    assert!(put.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let (stored, report) = now(join(put, store.shutdown(std::time::Duration::ZERO)));
+    stored.expect("what was under way is not refused");
+    assert_eq!((report.uploads_in_doubt, report.uploads_left.len()), (1, 0));
+    assert!(there(&inner, "late") && there(&inner, "slow"));
+    let error = now(store.put_bytes(&new, "x")).expect_err("refused");
+    assert_eq!((error.kind(), error.key()), (ErrorKind::ShutDown, Some("new")));
+    let error = now(store.delete_many(&[late])).expect_err("refused as a whole");
+    assert_eq!(error.kind(), ErrorKind::ShutDown);
+    assert!(!there(&inner, "new") && there(&inner, "late"));
+}
+
+#[test]
 fn an_outage_lasts_until_it_is_over() {
     let (store, _) = with(Faults::new(7).with_outage(2..4));
     let kinds: Vec<_> = (0..4).map(|_| now(store.exists(&key("a"))).map_err(|e| e.kind())).collect();

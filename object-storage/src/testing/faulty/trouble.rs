@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::{pending, poll_fn};
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use futures_util::future::LocalBoxFuture;
@@ -11,6 +12,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::error::{Answer, Error, ErrorKind, Operation, Result};
 use crate::key::Key;
 use crate::operation_id::OperationId;
+use crate::storage::MultipartUpload;
 
 use super::faults::{Call, Decision, Fault, Faults};
 use super::injected::Injected;
@@ -40,6 +42,14 @@ struct State {
     /// How often the process has died: what belongs to an earlier life goes on for ever.
     crashes: u64,
     crash_watchers: Vec<Waker>,
+    is_shut_down: bool,
+    /// Calls that have begun and not reached the store.
+    on_their_way_there: usize,
+    /// How often it was left open whether there is an upload.
+    uploads_in_doubt: usize,
+    /// Handles that must not be dropped, because that would abort their uploads, and nobody is there who would: one each
+    /// for an upload whose completion got lost, or whose process died.
+    kept: Vec<Rc<dyn MultipartUpload>>,
 }
 
 impl Trouble {
@@ -67,10 +77,18 @@ impl Trouble {
             if state.unreachable {
                 decision.fault = Some(Fault::Unavailable);
             }
+            // What a shutdown leaves to be done can go wrong still.
+            let clears_away =
+                matches!(call.operation, Operation::AbortMultipartUpload | Operation::ListParts);
+            let is_shut_out = state.is_shut_down && !clears_away;
+            if is_shut_out {
+                decision.fault = None;
+            }
             let (operation, key, life) = (call.operation, key.cloned(), state.crashes);
-            let turn = Turn { trouble: self, operation, key, number, nth, life, decision };
+            let turn = Turn { trouble: self, operation, key, number, nth, life, is_shut_out, decision };
             (turn, take_due(&mut state.on_their_way, number))
         };
+        let _on_its_way = OnItsWay::new(self);
         for write in arriving {
             write.await;
         }
@@ -99,7 +117,55 @@ impl Trouble {
 
     /// The process runs again, if it had died. What the dead one had under way never comes back.
     pub(super) fn restart(&self) -> bool {
-        std::mem::take(&mut self.state.borrow_mut().crashed)
+        let mut state = self.state.borrow_mut();
+        let died = std::mem::take(&mut state.crashed);
+        if died {
+            state.uploads_in_doubt = 0;
+        }
+        died
+    }
+
+    /// Refuses what is new, sees to it that what has begun reaches the store, and what is late too: once the store is
+    /// shut down, nothing can.
+    pub(super) async fn shut_down(&self) {
+        if self.state.borrow().crashed {
+            pending::<()>().await;
+        }
+        self.state.borrow_mut().is_shut_down = true;
+        // There is no clock to wait by, and who is dropped or never polled again is not waited for: as many polls as
+        // the slowest takes.
+        for _ in 0..self.faults.slow_polls_max() {
+            if self.state.borrow().on_their_way_there == 0 {
+                break;
+            }
+            yield_times(1).await;
+        }
+        let arriving = take_due(&mut self.state.borrow_mut().on_their_way, u64::MAX);
+        for write in arriving {
+            write.await;
+        }
+    }
+
+    pub(super) fn uploads_in_doubt(&self) -> usize {
+        self.state.borrow().uploads_in_doubt
+    }
+
+    pub(super) fn doubt_upload(&self) {
+        self.state.borrow_mut().uploads_in_doubt += 1;
+    }
+
+    pub(super) fn trust_upload(&self) {
+        self.state.borrow_mut().uploads_in_doubt -= 1;
+    }
+
+    /// Keeps a handle from being dropped.
+    pub(super) fn keep(&self, upload: Rc<dyn MultipartUpload>) {
+        self.state.borrow_mut().kept.push(upload);
+    }
+
+    /// Which life of the process this is; while it is dead, none that anything belongs to.
+    pub(super) fn life(&self) -> u64 {
+        self.state.borrow().crashes
     }
 
     pub(super) async fn settle(&self) {
@@ -172,6 +238,22 @@ async fn yield_times(times: u64) {
     .await;
 }
 
+/// A call that has begun and not reached the store.
+struct OnItsWay<'a>(&'a Trouble);
+
+impl OnItsWay<'_> {
+    fn new(trouble: &Trouble) -> OnItsWay<'_> {
+        trouble.state.borrow_mut().on_their_way_there += 1;
+        OnItsWay(trouble)
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.state.borrow_mut().on_their_way_there -= 1;
+    }
+}
+
 /// A call under way.
 pub(super) struct Turn<'a> {
     trouble: &'a Trouble,
@@ -183,6 +265,8 @@ pub(super) struct Turn<'a> {
     nth: u64,
     /// The life of the process that it belongs to.
     life: u64,
+    /// Whether the store was shut down before.
+    is_shut_out: bool,
     pub(super) decision: Decision,
 }
 
@@ -226,7 +310,21 @@ impl Turn<'_> {
 
     /// The refusal of a call of which nothing was done, if that is what happens.
     pub(super) fn refusal(&self) -> Option<Error> {
+        if let Some(error) = self.shut_out() {
+            return Some(error);
+        }
         self.is_refused().then(|| self.refusal_of(self.key.as_ref(), self.log()))
+    }
+
+    /// The refusal of a store that was shut down.
+    pub(super) fn shut_out(&self) -> Option<Error> {
+        self.is_shut_out.then(|| {
+            let error = Error::new(ErrorKind::ShutDown, self.operation, "the store was shut down");
+            match &self.key {
+                Some(key) => error.with_key(key),
+                None => error,
+            }
+        })
     }
 
     /// Whether it is refused before anything is done.
@@ -351,5 +449,5 @@ impl Turn<'_> {
 
 /// Whether a store refuses so without asking a server.
 pub(super) fn is_never_sent(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::ShutDown)
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::error::{Operation, Result};
+use crate::error::{Error, Operation, Result};
 use crate::key::Key;
 use crate::object::PutOutcome;
 use crate::operation_id::OperationId;
@@ -21,6 +21,8 @@ pub(super) struct FaultyUpload {
     trouble: Rc<Trouble>,
     /// What the completed object bears; `None` when the upload was begun elsewhere.
     id: Option<OperationId>,
+    /// Of the process that it belongs to.
+    life: u64,
 }
 
 impl FaultyUpload {
@@ -29,7 +31,8 @@ impl FaultyUpload {
         trouble: Rc<Trouble>,
         id: Option<OperationId>,
     ) -> FaultyUpload {
-        FaultyUpload { inner, trouble, id }
+        let life = trouble.life();
+        FaultyUpload { inner, trouble, id, life }
     }
 
     async fn begin(&self, operation: Operation, conditional: bool) -> Turn<'_> {
@@ -71,7 +74,13 @@ impl MultipartUpload for FaultyUpload {
                 let (inner, parts, options) = (Rc::clone(&self.inner), parts.to_vec(), options.clone());
                 Box::pin(async move { drop(inner.complete(&parts, options).await) })
             });
-            turn.write(self.id, self.inner.complete(parts, options), late).await
+            let completed = turn.write(self.id, self.inner.complete(parts, options), late).await;
+            if completed.as_ref().is_err_and(Error::is_indeterminate) && turn.decision.leaves_doubt() {
+                // Its parts may be an object, so dropping this handle must not abort it.
+                self.trouble.keep(Rc::clone(&self.inner));
+                self.trouble.doubt_upload();
+            }
+            completed
         })
     }
 
@@ -91,5 +100,18 @@ impl MultipartUpload for FaultyUpload {
             let turn = self.begin(Operation::ListParts, false).await;
             turn.read(self.inner.list_parts_page(page)).await
         })
+    }
+
+    fn abort_on_drop(&self) -> bool {
+        self.inner.abort_on_drop()
+    }
+}
+
+impl Drop for FaultyUpload {
+    fn drop(&mut self) {
+        // Nobody aborts anything in a process that has died.
+        if self.life != self.trouble.life() {
+            self.trouble.keep(Rc::clone(&self.inner));
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::{
     Action, AnswerBody, Condition, Effect, Error, ErrorKind, Key, Operation, Place, Refusal, Request,
     ResponseHead, Result, is_truncated, list_time, root,
 };
+use crate::protocol::header;
 use crate::protocol::request::Method;
 use object_storage::limits::LIST_PAGE_MAX;
 use object_storage::{ListUploadsOptions, PageToken, UploadId, UploadInfo, UploadsPage};
@@ -82,6 +83,7 @@ impl Action for ListMultipartUploads<'_> {
             }
             (true, None) => return Err(violation("more is to come and the answer does not say how to ask")),
         };
-        Ok(UploadsPage::new(uploads, next))
+        // By this clock `Initiated` was set, or by one beside it.
+        Ok(UploadsPage::new(uploads, next).with_as_of(header::date(&head.headers)))
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use abort_multipart_upload::AbortMultipartUpload;
 pub(crate) use buckets::{CreateBucket, DeleteBucket, PutBucketLifecycleConfiguration};
 pub(crate) use complete_multipart_upload::{CompleteMultipartUpload, PartsDigest};
 pub(crate) use copy_object::CopyObject;
-pub(crate) use create_multipart_upload::CreateMultipartUpload;
+pub(crate) use create_multipart_upload::{Begun, CreateMultipartUpload};
 pub(crate) use delete_object::DeleteObject;
 pub(crate) use delete_objects::DeleteObjects;
 pub(crate) use get_object::{GetObject, Opened};
