@@ -2,12 +2,22 @@
 
 use std::time::Duration;
 
-/// The largest error document that is read, in bytes. Real ones have a few hundred.
+/// The largest error document that is read, in bytes, and the largest document about one thing only, as creating and
+/// completing an upload answer with. Real ones have a few hundred.
 pub(crate) const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The largest XML answer that is read, in bytes: 1,000 keys of 1,024 bytes, each byte percent-encoded to three,
 /// are 3.1 MiB, and as much again for the rest of each entry.
 pub(crate) const XML_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What one entry of such an answer may have, in bytes.
+const XML_ENTRY_BYTES_MAX: usize = 8 * 1024;
+
+/// The largest answer that names so many things, in bytes: an eighth of [`XML_BYTES_MAX`] need not be kept free for a page
+/// of ten.
+pub(crate) fn xml_bytes_max(entries: usize) -> usize {
+    entries.saturating_mul(XML_ENTRY_BYTES_MAX).saturating_add(ERROR_BODY_BYTES_MAX).min(XML_BYTES_MAX)
+}
 
 /// How long the body of an answer whose head has said everything is read, so that its connection can be used again.
 /// A new connection costs less than waiting longer.

@@ -5,6 +5,8 @@ use super::{
     Action, AnswerBody, Condition, Effect, Error, ErrorKind, Key, Operation, Place, Refusal, Request,
     ResponseHead, Result, is_truncated, list_time, root,
 };
+use crate::protocol::limits::xml_bytes_max;
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::limits::LIST_PAGE_MAX;
 use object_storage::{ListUploadsOptions, PageToken, UploadId, UploadInfo, UploadsPage};
@@ -50,6 +52,14 @@ impl Action for ListMultipartUploads<'_> {
 
     fn body(&self) -> AnswerBody {
         AnswerBody::Xml
+    }
+
+    fn answer_bytes_max(&self) -> usize {
+        xml_bytes_max(self.options.page_size.unwrap_or(LIST_PAGE_MAX))
+    }
+
+    fn need(&self) -> Need {
+        Need::Bytes(self.answer_bytes_max() as u64)
     }
 
     fn read(&self, place: &Place, head: &ResponseHead, body: &[u8]) -> Result<UploadsPage, Refusal> {

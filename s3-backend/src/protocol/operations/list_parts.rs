@@ -5,6 +5,8 @@ use super::{
     Request, ResponseHead, Result, is_truncated, number, root,
 };
 use crate::protocol::checksum::Crc64Nvme;
+use crate::protocol::limits::xml_bytes_max;
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::limits::LIST_PAGE_MAX;
 use object_storage::{ETag, PageToken, Part, PartNumber, PartsPage, UploadId};
@@ -54,6 +56,14 @@ impl Action for ListParts<'_> {
 
     fn body(&self) -> AnswerBody {
         AnswerBody::Xml
+    }
+
+    fn answer_bytes_max(&self) -> usize {
+        xml_bytes_max(LIST_PAGE_MAX)
+    }
+
+    fn need(&self) -> Need {
+        Need::Bytes(self.answer_bytes_max() as u64)
     }
 
     fn read(&self, _: &Place, head: &ResponseHead, body: &[u8]) -> Result<ListedParts, Refusal> {
