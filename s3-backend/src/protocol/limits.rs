@@ -42,3 +42,18 @@ pub(crate) const CODE_CHARS_MAX: usize = 96;
 /// The most characters of one word of a server's text that an error shows. Signatures have 64 and session tokens more;
 /// nothing that a server says in words has.
 pub(crate) const WORD_CHARS_MAX: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_answer_grows_with_what_was_asked_for_up_to_a_whole_page() {
+        assert_eq!(xml_bytes_max(1), 72 * 1024);
+        assert_eq!(xml_bytes_max(10), 144 * 1024);
+        assert_eq!(
+            [1_000, 10_000, usize::MAX].map(xml_bytes_max),
+            [8_064 * 1024, XML_BYTES_MAX, XML_BYTES_MAX]
+        );
+    }
+}
