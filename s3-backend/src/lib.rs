@@ -32,6 +32,8 @@ mod driver;
 #[cfg(feature = "direct")]
 mod host;
 #[cfg(feature = "direct")]
+mod memory;
+#[cfg(feature = "direct")]
 mod multipart;
 #[cfg(feature = "direct")]
 mod open;

@@ -6,6 +6,8 @@ use super::{
     ResponseHead, Result, is_truncated, list_time, root,
 };
 use crate::protocol::header;
+use crate::protocol::limits::xml_bytes_max;
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::limits::LIST_PAGE_MAX;
 use object_storage::{ListUploadsOptions, PageToken, UploadId, UploadInfo, UploadsPage};
@@ -20,6 +22,12 @@ const SEPARATOR: char = '\n';
 
 // Keys are not asked for in encoded form: SeaweedFS says that it encodes them and does not, and nothing could tell
 // `a+b` from `a b` then. Uploads are begun with keys that XML can carry.
+impl ListMultipartUploads<'_> {
+    fn page_size(&self) -> usize {
+        self.options.page_size.unwrap_or(LIST_PAGE_MAX)
+    }
+}
+
 impl Action for ListMultipartUploads<'_> {
     type Output = UploadsPage;
     const OPERATION: Operation = Operation::ListMultipartUploads;
@@ -44,13 +52,21 @@ impl Action for ListMultipartUploads<'_> {
         Ok(request
             .query("uploads", "")
             .query("prefix", format!("{}{}", place.prefix, self.options.prefix))
-            .query("max-uploads", self.options.page_size.unwrap_or(LIST_PAGE_MAX).to_string())
+            .query("max-uploads", self.page_size().to_string())
             .query_if("key-marker", markers.map(|(key, _)| key))
             .query_if("upload-id-marker", markers.map(|(_, id)| id).filter(|id| !id.is_empty())))
     }
 
     fn body(&self) -> AnswerBody {
         AnswerBody::Xml
+    }
+
+    fn answer_bytes_max(&self) -> usize {
+        xml_bytes_max(self.page_size())
+    }
+
+    fn need(&self) -> Need {
+        Need::Bytes(self.answer_bytes_max() as u64)
     }
 
     fn read(&self, place: &Place, head: &ResponseHead, body: &[u8]) -> Result<UploadsPage, Refusal> {
@@ -67,6 +83,9 @@ impl Action for ListMultipartUploads<'_> {
                 return Err(violation("a key outside of the prefix asked for"));
             }
             uploads.push(UploadInfo::new(key, UploadId::new(id), list_time(entry.text_of("Initiated"))));
+        }
+        if uploads.len() > self.page_size() {
+            return Err(violation("more uploads than a page may hold"));
         }
         let marker = |name: &str| root.text_of(name).filter(|text| !text.is_empty());
         // Where the answer leaves the key out (SeaweedFS names the id only), the last entry is where to go on.

@@ -43,6 +43,8 @@ use super::checksum::{CRC64NVME_HEADER, Crc64Nvme};
 use super::error::{Condition, Refusal};
 use super::exchange::{Effect, Proof, Trace};
 use super::header::{self, METADATA_PREFIX};
+use super::limits::ERROR_BODY_BYTES_MAX;
+use super::memory::Need;
 use super::request::{Method, Request, ResponseHead};
 use super::xml::{self, Element};
 
@@ -81,6 +83,16 @@ pub(crate) trait Action {
     /// What the body of a good answer holds.
     fn body(&self) -> AnswerBody {
         AnswerBody::Ignored
+    }
+
+    /// The longest document that a good answer may be, in bytes.
+    fn answer_bytes_max(&self) -> usize {
+        ERROR_BODY_BYTES_MAX
+    }
+
+    /// What is kept in memory for it, from its beginning to its end.
+    fn need(&self) -> Need {
+        Need::Nothing
     }
 
     /// Reads an answer with a status of success. `body` is empty unless [`Action::body`] asks for it.
