@@ -32,6 +32,8 @@ mod payload;
 mod range;
 mod storage;
 mod sweep;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use attributes::{Attributes, ContentHeader, InvalidAttribute};
 pub use body::Body;

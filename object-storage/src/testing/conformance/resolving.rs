@@ -1,6 +1,6 @@
 //! The id of a write: it tells whether the write was applied, makes a re-drive harmless, and no reader sees it.
 
-use object_storage::{
+use crate::{
     Attributes, CompleteOptions, CopyOptions, ETag, HeadOptions, MultipartOptions, ObjectStorageExt,
     OperationId, PartNumber, PutMode, PutOptions, Resolution, Result,
 };
@@ -65,7 +65,7 @@ pub(super) async fn a_create_driven_again_is_what_it_was(ctx: &Context) -> Kept 
     assert_eq!(again.etag, first.etag);
     // For everybody else it is there.
     let other = with(OperationId::random(), PutMode::Create);
-    assert_refused(ctx.store().put(&key, "x".into(), other).await, object_storage::ErrorKind::AlreadyExists);
+    assert_refused(ctx.store().put(&key, "x".into(), other).await, crate::ErrorKind::AlreadyExists);
     assert_eq!(ctx.store().head_meta(&key).await?.etag, Some(first.etag));
     Ok(())
 }
@@ -81,10 +81,7 @@ pub(super) async fn a_match_driven_again_is_what_it_was(ctx: &Context) -> Kept {
     let again = ctx.store().put(&key, "after".into(), with(id, mode())).await?;
     assert_eq!(again.etag, first.etag);
     let other = with(OperationId::random(), mode());
-    assert_refused(
-        ctx.store().put(&key, "after".into(), other).await,
-        object_storage::ErrorKind::PreconditionFailed,
-    );
+    assert_refused(ctx.store().put(&key, "after".into(), other).await, crate::ErrorKind::PreconditionFailed);
     assert_eq!(ctx.get("a").await?, "after");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Reading: the version that was asked for, and one version only.
 
+use crate::{ErrorKind, GetOptions, HeadOptions, ObjectStorageExt, Operation};
 use bytes::BufMut;
-use object_storage::{ErrorKind, GetOptions, HeadOptions, ObjectStorageExt, Operation};
 
 use super::conditions::foreign_tag;
 use super::context::{Context, Kept, assert_refused, bytes};

@@ -1,8 +1,8 @@
 //! Listings: every key once, rolled up and cut into pages as asked.
 
+use crate::{ErrorKind, Key, ListOptions, ObjectStorageExt, PageToken, Result};
 use futures_util::StreamExt;
 use futures_util::stream;
-use object_storage::{ErrorKind, Key, ListOptions, ObjectStorageExt, PageToken, Result};
 
 use super::context::{Context, Kept, Quirk, assert_refused, refusal};
 

@@ -1,6 +1,6 @@
 //! Parts of an object: exactly the bytes asked for, or a refusal.
 
-use object_storage::{ByteRange, ErrorKind, GetOptions, RangePolicy, Result};
+use crate::{ByteRange, ErrorKind, GetOptions, RangePolicy, Result};
 
 use super::conditions::foreign_tag;
 use super::context::{Context, Kept, assert_refused};

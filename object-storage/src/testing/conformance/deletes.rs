@@ -1,6 +1,6 @@
 //! Deleting: what was named is gone, nothing else is, and doing it again is harmless.
 
-use object_storage::{ErrorKind, ObjectStorageExt};
+use crate::{ErrorKind, ObjectStorageExt};
 
 use super::conditions::foreign_tag;
 use super::context::{Context, Kept, assert_refused, assert_unsupported};

@@ -1,9 +1,9 @@
 //! What is put comes back, whole and unchanged.
 
+use crate::limits::PUT_BYTES_MAX;
+use crate::{ErrorKind, GetOptions, HeadOptions, ObjectStorageExt, Payload};
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
-use object_storage::limits::PUT_BYTES_MAX;
-use object_storage::{ErrorKind, GetOptions, HeadOptions, ObjectStorageExt, Payload};
 
 use super::context::{Context, Kept, assert_refused, bytes, huge};
 

@@ -1,12 +1,13 @@
-//! The contract of [`ObjectStorage`](object_storage::ObjectStorage) as a list of promises, each a test.
+//! The contract of [`ObjectStorage`](crate::ObjectStorage) as a list of promises, each a test.
 //!
-//! A promise is one async function whose name is a sentence. The list below is the only one: the tests of every
-//! store are made from it by [`conformance!`](crate::conformance!), and a promise that is written and not listed
-//! is dead code, which the build refuses.
+//! The promises are those of the trait's documentation. [`conformance_tests!`](crate::testing::conformance_tests!)
+//! makes a `#[test]` of each for the store that it is given.
 //!
-//! What a store says it cannot do ([`Capabilities`](object_storage::Capabilities)) is not skipped: the promise
-//! then is that it refuses. What a server is known to do otherwise stands in a [`Dialect`], with the reason.
+//! What a store says it cannot do ([`Capabilities`](crate::Capabilities)) is not skipped: the promise then is that
+//! it refuses. What the server behind a store is known to do otherwise stands in a [`Dialect`], with the reason.
 
+// A promise is one async function whose name is a sentence. The list below is the only one: the tests of every store
+// are made from it, and a promise that is written and not listed is dead code, which the build refuses.
 mod context;
 
 mod attributes;
@@ -23,13 +24,15 @@ mod races;
 mod ranges;
 mod resolving;
 mod short_forms;
+mod sleep;
+mod uploads_left;
 
 pub use context::{Context, Dialect, Promise, Quirk, Subject, run};
 
 /// Hands the list of all promises, by area, to another macro: `callback! { (arguments) area { promise, } }`.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! promises {
+macro_rules! conformance_promises {
     ($($callback:ident)::+ ! $arguments:tt) => {
         $($callback)::+ ! { $arguments
             puts {
@@ -221,6 +224,18 @@ macro_rules! promises {
                 a_completion_dropped_at_any_poll_is_joined_or_pending,
                 reads_dropped_at_any_poll_harm_nobody,
             }
+            uploads_left {
+                a_tied_upload_goes_with_its_handle,
+                a_tied_upload_that_was_completed_stays_an_object,
+                an_upload_that_is_not_tied_outlives_its_handle_and_the_store,
+                a_creation_dropped_at_any_poll_leaves_no_upload,
+                a_store_that_was_shut_down_refuses_what_is_new,
+                a_shutdown_waits_for_what_is_under_way,
+                a_shutdown_aborts_what_is_tied_to_a_handle_in_use,
+                a_shutdown_without_time_tells_what_it_leaves,
+                a_sweep_takes_what_is_old_and_spares_what_is_young,
+                a_sweep_of_no_age_takes_every_upload_and_no_object,
+            }
             short_forms {
                 put_if_absent_refuses_what_is_there,
                 put_if_match_replaces_what_it_knows,
@@ -235,23 +250,36 @@ macro_rules! promises {
     };
 }
 
-/// Makes one `#[test]` for every promise, in a module of this name.
+/// Makes one `#[test]` for every promise of the contract, in a module of this name.
 ///
-/// The second argument opens the store under test, as a closure giving a future of a [`Subject`] or of an
-/// `Option<Subject>`: `None` when the store cannot be had here, which whoever opens it must have said aloud.
-/// It is called once per test, on that test's own compio runtime.
+/// - The first argument names the module.
+/// - The second runs one test: a function that is given a future of `()` and drives it to its end, on a runtime
+///   that the store can live on. It is called once per test.
+/// - The third opens the store under test, inside of that runtime: a closure giving a future of a [`Subject`], or
+///   of an `Option<Subject>`: `None` when the store cannot be had here, which whoever opens it must have said
+///   aloud. All may open the same store, and it need not be empty: the tests run side by side, each under a prefix
+///   of its own.
 ///
 /// ```
-/// # use std::rc::Rc;
-/// use object_storage::InMemoryStorage;
-/// use tests::conformance::Subject;
+/// use std::rc::Rc;
 ///
-/// tests::conformance!(memory, || async { Subject::new(Rc::new(InMemoryStorage::new())) });
+/// use object_storage::InMemoryStorage;
+/// use object_storage::testing::conformance::Subject;
+/// use object_storage::testing::conformance_tests;
+///
+/// conformance_tests!(
+///     in_memory,
+///     |test| compio::runtime::Runtime::new().expect("a runtime").block_on(test),
+///     || async { Subject::new(Rc::new(InMemoryStorage::new())) },
+/// );
 /// # fn main() {}
 /// ```
+///
+/// [`Subject`]: crate::testing::conformance::Subject
+#[doc(hidden)] // Here; shown in the module `testing`.
 #[macro_export]
-macro_rules! conformance {
-    ($store:ident, $open:expr) => {
+macro_rules! conformance_tests {
+    ($store:ident, $block_on:expr, $open:expr $(,)?) => {
         #[cfg(test)]
         mod $store {
             #[allow(
@@ -262,10 +290,10 @@ macro_rules! conformance {
             use super::*;
 
             fn check(area: &str, promise: &str) {
-                $crate::conformance::run(area, promise, $open);
+                $crate::testing::conformance::run(area, promise, $block_on, $open);
             }
 
-            $crate::promises! { $crate::tests_of_promises! () }
+            $crate::conformance_promises! { $crate::conformance_tests_of_promises! () }
         }
     };
 }
@@ -273,7 +301,7 @@ macro_rules! conformance {
 /// The tests of all promises; expects a function `check` around itself.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! tests_of_promises {
+macro_rules! conformance_tests_of_promises {
     (() $($area:ident { $($promise:ident,)* })*) => {
         $(mod $area {
             $(#[test]
@@ -295,4 +323,4 @@ macro_rules! table_of_promises {
     };
 }
 
-promises! { table_of_promises! () }
+conformance_promises! { table_of_promises! () }

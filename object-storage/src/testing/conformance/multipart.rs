@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
+use crate::limits::{PART_BYTES_MAX, PART_BYTES_MIN};
+use crate::{
+    CompleteOptions, ErrorKind, ListUploadsOptions, MultipartOptions, MultipartUpload, ObjectStorageExt,
+    PageToken, Part, PartNumber, PutMode, Result, UploadId, UploadInfo,
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use futures_util::stream;
-use object_storage::limits::{PART_BYTES_MAX, PART_BYTES_MIN};
-use object_storage::{
-    CompleteOptions, ErrorKind, ListUploadsOptions, MultipartOptions, MultipartUpload, ObjectStorageExt,
-    PageToken, Part, PartNumber, PutMode, Result, UploadId, UploadInfo,
-};
 
 use super::conditions::foreign_tag;
 use super::context::{Context, Kept, Quirk, assert_refused, assert_unsupported, bytes, huge, refusal};

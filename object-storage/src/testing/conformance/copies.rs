@@ -1,6 +1,6 @@
 //! Copies within the store, under conditions on either side.
 
-use object_storage::{
+use crate::{
     Attributes, CopyOptions, ErrorKind, HeadOptions, ObjectStorageExt, Payload, PutMode, PutOptions,
     PutOutcome, Result,
 };

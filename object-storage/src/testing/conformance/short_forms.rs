@@ -1,6 +1,6 @@
 //! The short forms of `ObjectStorageExt` do what the long ones do.
 
-use object_storage::{ErrorKind, ObjectStorageExt};
+use crate::{ErrorKind, ObjectStorageExt};
 
 use super::conditions::foreign_tag;
 use super::context::{Context, Kept, assert_refused, assert_unsupported, bytes};

@@ -1,16 +1,15 @@
 //! Many at once on one key: conditions hold also then, and nobody sees half of anything.
 
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::task::Poll;
 
-use bytes::Bytes;
-use compio::runtime::spawn;
-use futures_util::future::{join_all, try_join};
-use object_storage::{
-    CompleteOptions, Error, ErrorKind, MultipartOptions, ObjectStorageExt, PartNumber, PutMode, PutOutcome,
-    Result,
+use crate::{
+    CompleteOptions, Error, ErrorKind, Key, MultipartOptions, ObjectStorageExt, Operation, PartNumber,
+    PutMode, PutOutcome, Resolution, Result,
 };
+use bytes::Bytes;
+use futures_util::future::{join_all, try_join};
+use futures_util::stream::{FuturesUnordered, TryStreamExt};
 
 use super::context::{Context, Kept, Quirk, assert_unsupported, bytes, until_settled};
 
@@ -27,18 +26,46 @@ fn winner(ended: Vec<Result<PutOutcome>>, losers: ErrorKind) -> (usize, PutOutco
     won.remove(0)
 }
 
+/// How the race for `key` ended, with what a slow answer left open as the object tells it: every name here is written
+/// once, or one version of it replaced once, so what is there instead is another racer's.
+async fn cleared_up(
+    ctx: &Context,
+    key: &Key,
+    ended: Vec<Result<PutOutcome>>,
+    losers: ErrorKind,
+) -> Result<Vec<Result<PutOutcome>>> {
+    let mut cleared = Vec::with_capacity(ended.len());
+    for result in ended {
+        let open = match &result {
+            Err(error) if ctx.dialect().has(Quirk::ContentionIsSlow) => error.operation_id(),
+            _ => None,
+        };
+        cleared.push(match open {
+            None => result,
+            Some(id) => match ctx.store().resolve(key, id).await? {
+                Resolution::Applied(outcome) => Ok(outcome),
+                Resolution::NotThere { current: Some(_) } => {
+                    Err(Error::new(losers, Operation::PutObject, "another racer's object is there"))
+                }
+                Resolution::NotThere { current: None } => result,
+            },
+        });
+    }
+    Ok(cleared)
+}
+
 pub(super) async fn of_many_creators_exactly_one_wins(ctx: &Context) -> Kept {
     let key = ctx.key("a");
     if !ctx.capabilities().put_create {
         return assert_unsupported(ctx.store().put_if_absent(&key, "x").await);
     }
     let racers = (0..ctx.racers()).map(|racer| {
-        let (store, key) = (Rc::clone(ctx.store()), key.clone());
-        let create =
-            async move { until_settled(|| store.put_if_absent(&key, format!("racer {racer}"))).await };
-        async { spawn(create).await.expect("a racer does not panic") }
+        let (store, key) = (ctx.store(), &key);
+        async move { until_settled(|| store.put_if_absent(key, format!("racer {racer}"))).await }
     });
-    let (racer, outcome) = winner(join_all(racers).await, ErrorKind::AlreadyExists);
+    let losers = ErrorKind::AlreadyExists;
+    let ended = cleared_up(ctx, &key, join_all(racers).await, losers).await?;
+    let (racer, outcome) = winner(ended, losers);
     assert_eq!(ctx.get("a").await?, format!("racer {racer}"));
     assert_eq!(ctx.store().head_meta(&key).await?.etag, Some(outcome.etag));
     Ok(())
@@ -52,7 +79,9 @@ pub(super) async fn of_many_writers_matching_one_version_exactly_one_wins(ctx: &
     }
     let racers = (0..ctx.racers())
         .map(|racer| until_settled(move || ctx.store().put_if_match(key, format!("racer {racer}"), first)));
-    let (racer, outcome) = winner(join_all(racers).await, ErrorKind::PreconditionFailed);
+    let losers = ErrorKind::PreconditionFailed;
+    let ended = cleared_up(ctx, key, join_all(racers).await, losers).await?;
+    let (racer, outcome) = winner(ended, losers);
     assert_eq!(ctx.get("a").await?, format!("racer {racer}"));
     assert_eq!(ctx.store().head_meta(key).await?.etag, Some(outcome.etag));
     Ok(())
@@ -60,44 +89,53 @@ pub(super) async fn of_many_writers_matching_one_version_exactly_one_wins(ctx: &
 
 pub(super) async fn a_counter_kept_by_compare_and_swap_loses_nothing(ctx: &Context) -> Kept {
     const TASKS: usize = 8;
-    let increments = if ctx.dialect().has(Quirk::ContentionIsSlow) { 2 } else { 10 };
+    let slow = ctx.dialect().has(Quirk::ContentionIsSlow);
+    let increments = if slow { 2 } else { 10 };
     let key = ctx.key("counter");
-    let zero = ctx.put("counter", "0").await?;
+    // A digit or two of each task, so that it sees what became of its increments.
+    let text = |counts: &[usize]| counts.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
+    let zero = ctx.put("counter", text(&[0; TASKS])).await?;
     if !ctx.capabilities().put_match {
         return assert_unsupported(ctx.store().put_if_match(&key, "1", &zero.etag).await);
     }
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|_| {
-            let (store, key) = (Rc::clone(ctx.store()), key.clone());
-            spawn(async move {
-                let mut done = 0;
-                while done < increments {
-                    let got = store.get(&key, Default::default()).await?;
+    // Woken one by one, as tasks are.
+    let tasks: FuturesUnordered<_> = (0..TASKS)
+        .map(|task| {
+            let (store, key) = (ctx.store(), &key);
+            async move {
+                // What is known to have been applied, and whether more may be.
+                let (mut done, mut open) = (0, false);
+                loop {
+                    let got = store.get(key, Default::default()).await?;
                     let etag = got.meta.etag.expect("a store with conditions has tags");
-                    let count: usize = std::str::from_utf8(&got.body.bytes().await?)
-                        .expect("digits")
-                        .parse()
-                        .expect("a number");
+                    let held = got.body.bytes().await?;
+                    let held = std::str::from_utf8(&held).expect("digits");
+                    let mut counts: Vec<usize> =
+                        held.split(' ').map(|count| count.parse().expect("a number")).collect();
+                    assert!(counts[task] == done || (open && counts[task] > done), "{counts:?}, not {done}");
+                    done = counts[task];
+                    if done == increments {
+                        return Ok(());
+                    }
+                    counts[task] += 1;
                     // Every task has read before the first writes, also on a store that never waits.
                     yield_now().await;
-                    match store.put_if_match(&key, (count + 1).to_string(), &etag).await {
+                    match store.put_if_match(key, text(&counts), &etag).await {
                         Ok(_) => done += 1,
                         Err(error)
                             if matches!(
                                 error.kind(),
                                 ErrorKind::PreconditionFailed | ErrorKind::Conflict | ErrorKind::Throttled
                             ) => {}
+                        Err(error) if slow && error.is_indeterminate() => open = true,
                         Err(error) => return Err(error),
                     }
                 }
-                Ok(())
-            })
+            }
         })
         .collect();
-    for task in tasks {
-        task.await.expect("a task does not panic")?;
-    }
-    assert_eq!(ctx.get("counter").await?, (TASKS * increments).to_string());
+    tasks.try_collect::<()>().await?;
+    assert_eq!(ctx.get("counter").await?, text(&[increments; TASKS]));
     Ok(())
 }
 

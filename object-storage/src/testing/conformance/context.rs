@@ -1,19 +1,22 @@
 //! What a promise is given: a store, a place of its own in it, and what is known of the server behind it.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt::Debug;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
-use object_storage::limits::KEY_BYTES_MAX;
-use object_storage::{
+use crate::limits::KEY_BYTES_MAX;
+use crate::{
     Capabilities, Error, ErrorKind, Key, ListOptions, ObjectMeta, ObjectStorage, ObjectStorageExt, Payload,
     PutOutcome, Result,
 };
+use bytes::Bytes;
+use futures_util::future::{Either, LocalBoxFuture, select};
 
 use super::PROMISES;
+use super::sleep::sleep;
 
 /// How a promise ends: well, with an error that the store should not have given, or with a panic that says
 /// what was expected.
@@ -39,6 +42,7 @@ impl Debug for Promise {
 #[derive(Debug)]
 pub struct Subject {
     storage: Rc<dyn ObjectStorage>,
+    second: Option<Rc<dyn ObjectStorage>>,
     dialect: Dialect,
     key_bytes_max: usize,
     /// Dropped after the test, such as the directory that the store lives in.
@@ -49,7 +53,16 @@ impl Subject {
     /// A store that keeps the contract to the letter.
     #[must_use]
     pub fn new(storage: Rc<dyn ObjectStorage>) -> Subject {
-        Subject { storage, dialect: Dialect::LETTER, key_bytes_max: KEY_BYTES_MAX, kept: Vec::new() }
+        let (dialect, key_bytes_max) = (Dialect::LETTER, KEY_BYTES_MAX);
+        Subject { storage, second: None, dialect, key_bytes_max, kept: Vec::new() }
+    }
+
+    /// The same store, with another one of the same objects to look with once the first was shut down. Without it,
+    /// promises about what a shutdown leaves believe its report.
+    #[must_use]
+    pub fn with_second(mut self, second: Rc<dyn ObjectStorage>) -> Subject {
+        self.second = Some(second);
+        self
     }
 
     /// The same store, with what is known of the server behind it.
@@ -82,7 +95,8 @@ pub enum Quirk {
     MatchOnAbsentIsPreconditionFailed,
     /// Of several conditional completions that race more than one may win.
     CompleteRaceHasSeveralWinners,
-    /// Sixteen writers of one key take seconds: races are run with four.
+    /// Sixteen writers of one key take seconds: races are run with four, and an answer may take longer than an
+    /// attempt may, which leaves its outcome open.
     ContentionIsSlow,
     /// A page token that the server never gave is taken for some place in the listing.
     TakesAnyPageToken,
@@ -116,27 +130,6 @@ impl Dialect {
     /// The contract to the letter.
     pub const LETTER: Dialect = Dialect { name: "to the letter", quirks: &[] };
 
-    /// SeaweedFS 4.48. Its list order (by directory, not by byte) is not here: the store must say so with
-    /// [`Capabilities::ordered_list`].
-    pub const SEAWEEDFS: Dialect = Dialect {
-        name: "SeaweedFS",
-        quirks: &[
-            (Quirk::MatchOnAbsentIsPreconditionFailed, "answers 412 to If-Match on a key without object"),
-            (
-                Quirk::CompleteRaceHasSeveralWinners,
-                "checks the condition before it joins: 2 to 6 winners seen",
-            ),
-            (Quirk::ContentionIsSlow, "a 16-way create takes 2.5 s"),
-            (Quirk::TakesAnyPageToken, "decodes the token as the key to go on after"),
-            (Quirk::CompleteAgainSucceeds, "answers a repeated completion as the first"),
-            (Quirk::KeepsReplacedParts, "keeps every part it was ever sent until completion"),
-            (Quirk::UploadPagesLoseEntries, "sorts uploads by a hash and goes on after a key"),
-            (Quirk::BackslashIsSlash, "its filer speaks in paths"),
-            (Quirk::EmptySegmentsAreLost, "its filer speaks in paths"),
-            (Quirk::LongSegmentsAreRefused, "its filer speaks in paths, and answers KeyTooLongError"),
-        ],
-    };
-
     /// Whether the server has this quirk.
     #[must_use]
     pub fn has(&self, quirk: Quirk) -> bool {
@@ -154,33 +147,44 @@ pub struct Context {
 /// A promise that takes longer hangs. The slowest, a thousand objects on a busy server, takes a few seconds.
 const PROMISE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Holds a store to one promise, on a runtime of its own. This is what the tests of
-/// [`conformance!`](crate::conformance!) call.
+/// Holds a store to one promise. This is what the tests of [`conformance_tests!`](crate::testing::conformance_tests!) call.
+///
+/// `block_on` runs the future that it is given to its end, as the store's runtime does it.
 ///
 /// # Panics
 ///
-/// When the promise is broken, or takes longer than two minutes.
-pub fn run<S: Into<Option<Subject>>, F: Future<Output = S>>(
+/// When there is no such promise, when it is broken, or when it takes longer than two minutes.
+pub fn run<S, F>(
     area: &str,
     name: &str,
-    open: impl FnOnce() -> F,
-) {
+    block_on: impl FnOnce(LocalBoxFuture<'static, ()>),
+    open: impl FnOnce() -> F + 'static,
+) where
+    S: Into<Option<Subject>>,
+    F: Future<Output = S> + 'static,
+{
     let promise = PROMISES
         .iter()
         .find(|promise| promise.area == area && promise.name == name)
         .expect("tests and table are made from one list");
-    let runtime = compio::runtime::Runtime::new().expect("a compio runtime starts");
-    runtime.block_on(async {
-        let Some(subject) = open().await.into() else { return };
-        let ctx = Context::new(subject);
-        let ended = compio::time::timeout(PROMISE_TIMEOUT, (promise.keep)(&ctx)).await;
-        let dialect = ctx.dialect().name;
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => panic!("{promise:?} ({dialect}): the store answered: {error:?}"),
-            Err(_) => panic!("{promise:?} ({dialect}): not over after {PROMISE_TIMEOUT:?}"),
+    let over = Rc::new(Cell::new(false));
+    let set_over = Rc::clone(&over);
+    block_on(Box::pin(async move {
+        if let Some(subject) = open().await.into() {
+            hold(promise, &Context::new(subject)).await;
         }
-    });
+        set_over.set(true);
+    }));
+    assert!(over.get(), "`block_on` came back before {promise:?} was over");
+}
+
+async fn hold(promise: &Promise, ctx: &Context) {
+    let dialect = ctx.dialect().name;
+    match select((promise.keep)(ctx), pin!(sleep(PROMISE_TIMEOUT))).await {
+        Either::Left((Ok(()), _)) => {}
+        Either::Left((Err(error), _)) => panic!("{promise:?} ({dialect}): the store answered: {error:?}"),
+        Either::Right(_) => panic!("{promise:?} ({dialect}): not over after {PROMISE_TIMEOUT:?}"),
+    }
 }
 
 impl Context {
@@ -194,6 +198,11 @@ impl Context {
     #[must_use]
     pub fn store(&self) -> &Rc<dyn ObjectStorage> {
         &self.subject.storage
+    }
+
+    /// Another store of the same objects, where there is one.
+    pub(super) fn second(&self) -> Option<&Rc<dyn ObjectStorage>> {
+        self.subject.second.as_ref()
     }
 
     /// What the store says it honours.
@@ -340,7 +349,7 @@ pub(super) async fn until_settled<T, F: Future<Output = Result<T>>>(
     const ATTEMPTS_MAX: u64 = 100;
     for number in 1..ATTEMPTS_MAX {
         match attempt().await {
-            Err(error) if try_again(&error) => compio::time::sleep(Duration::from_millis(number)).await,
+            Err(error) if try_again(&error) => sleep(Duration::from_millis(number)).await,
             settled => return settled,
         }
     }

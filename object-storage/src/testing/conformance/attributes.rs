@@ -1,7 +1,7 @@
 //! Content headers and user metadata stay with the object, as they were given.
 
-use object_storage::limits::USER_METADATA_BYTES_MAX;
-use object_storage::{
+use crate::limits::USER_METADATA_BYTES_MAX;
+use crate::{
     Attributes, ContentHeader, GetOptions, HeadOptions, InvalidAttribute, MultipartOptions, PutOptions,
     Result,
 };

@@ -5,20 +5,21 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use object_storage::{CopyOptions, ErrorKind, GetOptions, ObjectStorageExt, PutOptions, Result};
+use crate::{CopyOptions, ErrorKind, GetOptions, ObjectStorageExt, PutOptions, Result};
 
 use super::context::{Context, Kept, bytes, until_settled};
 use super::multipart::{begin, number, uploads};
+use super::sleep::sleep;
 
 /// How many polls a future is given before it is dropped: each number up to here, on a fresh key. A put that
 /// waits for a lookup, a connection, its request and its answer takes about that many.
-const POLLS_MAX: usize = 8;
+pub(super) const POLLS_MAX: usize = 8;
 
 /// Larger than what goes into a socket at once, so that some are dropped in the middle of it.
 const LARGE: usize = 1024 * 1024;
 
 /// Polls a future so many times, as its runtime wakes it, and then drops it. Gives what it came to before that.
-async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|cx| {
@@ -36,8 +37,8 @@ async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<
 }
 
 /// A server may still be at work on what was sent before the drop.
-async fn settle() {
-    compio::time::sleep(Duration::from_millis(20)).await;
+pub(super) async fn settle() {
+    sleep(Duration::from_millis(20)).await;
 }
 
 /// The bytes of an object, if it is there.
@@ -179,7 +180,7 @@ pub(super) async fn reads_dropped_at_any_poll_harm_nobody(ctx: &Context) -> Kept
             Some(Some(chunk)) => read.extend_from_slice(&chunk?),
             Some(None) => break,
             // Something else must run before the next poll, or the bytes never come.
-            None => compio::time::sleep(Duration::from_micros(100)).await,
+            None => sleep(Duration::from_micros(100)).await,
         }
     }
     assert!(read == whole, "{} of {LARGE} bytes, or others", read.len());

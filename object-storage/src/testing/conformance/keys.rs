@@ -1,7 +1,7 @@
 //! Keys are strings: each comes back as it was given, and two that differ are two objects.
 
+use crate::{CopyOptions, ErrorKind, Key, ObjectStorageExt, PutMode, Result};
 use futures_util::future::join_all;
-use object_storage::{CopyOptions, ErrorKind, Key, ObjectStorageExt, PutMode, Result};
 
 use super::context::{Context, Kept, Quirk, refusal};
 use super::multipart::{begin, number};

@@ -1,8 +1,6 @@
 //! Conditional puts: a write takes effect under its condition, and otherwise not at all.
 
-use object_storage::{
-    Attributes, ETag, ErrorKind, HeadOptions, ObjectStorageExt, Payload, PutMode, PutOptions,
-};
+use crate::{Attributes, ETag, ErrorKind, HeadOptions, ObjectStorageExt, Payload, PutMode, PutOptions};
 
 use super::context::{Context, Kept, assert_refused, assert_unsupported, refusal};
 
