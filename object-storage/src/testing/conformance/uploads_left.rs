@@ -109,7 +109,9 @@ pub(super) async fn a_store_that_was_shut_down_refuses_what_is_new(ctx: &Context
     assert_refused(store.head(&a, HeadOptions::default()).await, shut_down);
     assert_refused(store.list_page(&ListOptions::default(), None).await, shut_down);
     assert_refused(store.delete(&a, DeleteOptions::default()).await, shut_down);
-    assert_refused(store.delete_many(std::slice::from_ref(&a)).await, shut_down);
+    // As a whole, or key by key.
+    let deleted = store.delete_many(std::slice::from_ref(&a)).await.map(|mut deleted| deleted.swap_remove(0));
+    assert_refused(deleted.and_then(|deleted| deleted), shut_down);
     assert_refused(store.copy(&a, &b, Default::default()).await, shut_down);
     assert_refused(store.create_multipart_upload(&b, MultipartOptions::default()).await, shut_down);
     assert_refused(upload.upload_part(number(1), "x".into()).await, shut_down);
