@@ -17,6 +17,10 @@
 
 mod protocol;
 
+#[cfg(all(feature = "direct", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[cfg(any(test, feature = "simulation"))]
 #[doc(hidden)]
 pub mod simulation;
