@@ -43,8 +43,9 @@ use crate::verified::Verified;
 /// beyond the operation's own time.
 ///
 /// A body that breaks off is asked for again from there, of the same version. Repetition has a budget: where most
-/// requests fail, each shard sends about a tenth more than it would without. When the store asks for less, fewer
-/// requests are under way at once until it is content.
+/// requests fail, each shard sends at most about a tenth more than it would without, looks included; a write in doubt that
+/// gets no look then is `Indeterminate`. When the store asks for less, fewer requests are under way at once until it is
+/// content; who waits for a turn for half of the operation's time gets [`ErrorKind::Throttled`], and nothing was sent.
 ///
 /// # Integrity
 ///
