@@ -24,7 +24,8 @@ conformance_tests!(counting, block_on, || async {
 
 conformance_tests!(counting_over_a_store_without_faults, block_on, || async {
     let inner = Rc::new(InMemoryStorage::new());
-    Subject::new(Rc::new(Counting::over(FaultyStorage::new(inner, Faults::new(0)))))
+    let second = Rc::new(inner.as_ref().clone());
+    Subject::new(Rc::new(Counting::over(FaultyStorage::new(inner, Faults::new(0))))).with_second(second)
 });
 
 /// Another store, counting what is written to it.

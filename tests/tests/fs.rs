@@ -9,5 +9,6 @@ use object_storage::{CompioFsStorage, FsOptions};
 conformance_tests!(fs, tests::on_compio, || async {
     let root = tempfile::tempdir().expect("a directory of its own");
     let store = CompioFsStorage::open(root.path(), FsOptions::default()).await.expect("a store");
-    Subject::new(Rc::new(store)).keeping(root)
+    let second = CompioFsStorage::open(root.path(), FsOptions::default()).await.expect("a store");
+    Subject::new(Rc::new(store)).with_second(Rc::new(second)).keeping(root)
 });

@@ -6,4 +6,7 @@ use object_storage::InMemoryStorage;
 use object_storage::testing::conformance::Subject;
 use object_storage::testing::conformance_tests;
 
-conformance_tests!(memory, tests::on_compio, || async { Subject::new(Rc::new(InMemoryStorage::new())) });
+conformance_tests!(memory, tests::on_compio, || async {
+    let store = InMemoryStorage::new();
+    Subject::new(Rc::new(store.clone())).with_second(Rc::new(store))
+});

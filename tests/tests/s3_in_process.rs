@@ -32,8 +32,10 @@ async fn subject(with: impl FnOnce(ObjectConfigBuilder) -> ObjectConfigBuilder) 
         .conditional_delete(true)
         .ordered_list(true);
     let config = with(config).build().expect("a configuration that works");
-    let storage = s3_backend::factory(&config).expect("a factory").open().await.expect("a store");
-    Subject::new(storage as Rc<dyn ObjectStorage>).with_dialect(AWS)
+    let factory = s3_backend::factory(&config).expect("a factory");
+    let [storage, second] = [factory.open().await, factory.open().await];
+    let storage: Rc<dyn ObjectStorage> = storage.expect("a store");
+    Subject::new(storage).with_second(second.expect("another")).with_dialect(AWS)
 }
 
 conformance_tests!(path_style, tests::on_compio, || subject(|config| config.endpoint(SERVER.endpoint())));

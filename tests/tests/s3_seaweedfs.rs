@@ -20,8 +20,10 @@ async fn subject(config: ObjectConfigBuilder) -> Subject {
         .conditional_delete(true)
         .build()
         .expect("a configuration that works");
-    let storage = s3_backend::factory(&config).expect("a factory").open().await.expect("a store");
-    Subject::new(storage as Rc<dyn ObjectStorage>).with_dialect(seaweedfs::DIALECT)
+    let factory = s3_backend::factory(&config).expect("a factory");
+    let [storage, second] = [factory.open().await, factory.open().await];
+    let storage: Rc<dyn ObjectStorage> = storage.expect("a store");
+    Subject::new(storage).with_second(second.expect("another")).with_dialect(seaweedfs::DIALECT)
 }
 
 static PLAIN: LazyLock<Option<&'static SeaweedFs>> = LazyLock::new(|| {

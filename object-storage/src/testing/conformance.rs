@@ -25,6 +25,7 @@ mod ranges;
 mod resolving;
 mod short_forms;
 mod sleep;
+mod uploads_left;
 
 pub use context::{Context, Dialect, Promise, Quirk, Subject, run};
 
@@ -222,6 +223,18 @@ macro_rules! conformance_promises {
                 a_part_dropped_at_any_poll_can_be_sent_again,
                 a_completion_dropped_at_any_poll_is_joined_or_pending,
                 reads_dropped_at_any_poll_harm_nobody,
+            }
+            uploads_left {
+                a_tied_upload_goes_with_its_handle,
+                a_tied_upload_that_was_completed_stays_an_object,
+                an_upload_that_is_not_tied_outlives_its_handle_and_the_store,
+                a_creation_dropped_at_any_poll_leaves_no_upload,
+                a_store_that_was_shut_down_refuses_what_is_new,
+                a_shutdown_waits_for_what_is_under_way,
+                a_shutdown_aborts_what_is_tied_to_a_handle_in_use,
+                a_shutdown_without_time_tells_what_it_leaves,
+                a_sweep_takes_what_is_old_and_spares_what_is_young,
+                a_sweep_of_no_age_takes_every_upload_and_no_object,
             }
             short_forms {
                 put_if_absent_refuses_what_is_there,

@@ -13,13 +13,13 @@ use super::sleep::sleep;
 
 /// How many polls a future is given before it is dropped: each number up to here, on a fresh key. A put that
 /// waits for a lookup, a connection, its request and its answer takes about that many.
-const POLLS_MAX: usize = 8;
+pub(super) const POLLS_MAX: usize = 8;
 
 /// Larger than what goes into a socket at once, so that some are dropped in the middle of it.
 const LARGE: usize = 1024 * 1024;
 
 /// Polls a future so many times, as its runtime wakes it, and then drops it. Gives what it came to before that.
-async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|cx| {
@@ -37,7 +37,7 @@ async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<
 }
 
 /// A server may still be at work on what was sent before the drop.
-async fn settle() {
+pub(super) async fn settle() {
     sleep(Duration::from_millis(20)).await;
 }
 

@@ -42,6 +42,7 @@ impl Debug for Promise {
 #[derive(Debug)]
 pub struct Subject {
     storage: Rc<dyn ObjectStorage>,
+    second: Option<Rc<dyn ObjectStorage>>,
     dialect: Dialect,
     key_bytes_max: usize,
     /// Dropped after the test, such as the directory that the store lives in.
@@ -52,7 +53,16 @@ impl Subject {
     /// A store that keeps the contract to the letter.
     #[must_use]
     pub fn new(storage: Rc<dyn ObjectStorage>) -> Subject {
-        Subject { storage, dialect: Dialect::LETTER, key_bytes_max: KEY_BYTES_MAX, kept: Vec::new() }
+        let (dialect, key_bytes_max) = (Dialect::LETTER, KEY_BYTES_MAX);
+        Subject { storage, second: None, dialect, key_bytes_max, kept: Vec::new() }
+    }
+
+    /// The same store, with another one of the same objects to look with once the first was shut down. Without it,
+    /// promises about what a shutdown leaves believe its report.
+    #[must_use]
+    pub fn with_second(mut self, second: Rc<dyn ObjectStorage>) -> Subject {
+        self.second = Some(second);
+        self
     }
 
     /// The same store, with what is known of the server behind it.
@@ -188,6 +198,11 @@ impl Context {
     #[must_use]
     pub fn store(&self) -> &Rc<dyn ObjectStorage> {
         &self.subject.storage
+    }
+
+    /// Another store of the same objects, where there is one.
+    pub(super) fn second(&self) -> Option<&Rc<dyn ObjectStorage>> {
+        self.subject.second.as_ref()
     }
 
     /// What the store says it honours.
