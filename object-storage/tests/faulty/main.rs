@@ -43,6 +43,23 @@ fn whoever_keeps_to_the_rules_loses_nothing_and_sees_no_phantom() {
     assert!(all.faults > 20 * seeds() && all.crashes > seeds() / 2 && all.cleared_up > 3 * seeds());
 }
 
+/// The same over files: there is no other store whose dropped futures leave work half done.
+#[cfg(feature = "fs")]
+#[test]
+fn whoever_keeps_to_the_rules_loses_nothing_on_disk_either() {
+    use object_storage::{CompioFsStorage, Durability, FsOptions};
+
+    let root = tempfile::tempdir().expect("a directory of its own");
+    compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        for seed in 0..seeds() / 20 {
+            let options = FsOptions::default().with_durability(Durability::None);
+            let store = CompioFsStorage::open(root.path().join(seed.to_string()), options).await;
+            let verdict = world::run_over(std::rc::Rc::new(store.expect("a store")), seed, None).await;
+            assert!(verdict.violations.is_empty(), "{}\n{}", verdict.violations.join("\n"), verdict.story);
+        }
+    });
+}
+
 #[test]
 fn whoever_breaks_a_rule_is_caught() {
     for rule in Rule::ALL {

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 use futures_util::future::join_all;
 use object_storage::testing::{Fault, Faults, FaultyStorage};
 use object_storage::{
-    ErrorKind, InMemoryStorage, Key, MultipartOptions, ObjectStorageExt, OperationId, PartNumber, PutMode,
-    Resolution,
+    ErrorKind, InMemoryStorage, Key, MultipartOptions, ObjectStorage, ObjectStorageExt, OperationId,
+    PartNumber, PutMode, Resolution,
 };
 
 use crate::client::{Client, Ended, Rule, Write, entries, try_again, yield_now};
@@ -76,9 +76,13 @@ impl Disk {
     }
 }
 
-/// Runs the history of this seed, with a rule broken or none.
+/// Runs the history of this seed over the reference, with a rule broken or none.
 pub(crate) fn run(seed: u64, broken: Option<Rule>) -> Verdict {
-    let inner = InMemoryStorage::new();
+    drive(run_over(Rc::new(InMemoryStorage::new()), seed, broken))
+}
+
+/// The same over any store, which is empty.
+pub(crate) async fn run_over(inner: Rc<dyn ObjectStorage>, seed: u64, broken: Option<Rule>) -> Verdict {
     // From calm to rough: of a thousand calls each fault meets 5 to 65.
     let per_mille = 5 + u32::try_from(seed % 7).expect("small") * 10;
     let faults = Faults::new(seed)
@@ -87,17 +91,15 @@ pub(crate) fn run(seed: u64, broken: Option<Rule>) -> Verdict {
         .with_rate(Fault::CrashAfter, 8)
         .with_late_calls(1..=40)
         .with_outage(60..75);
-    let store = FaultyStorage::new(Rc::new(inner.clone()), faults);
+    let store = FaultyStorage::new(Rc::clone(&inner), faults);
     let disk = Disk::default();
     let mut crashes = 0;
-    drive(async {
-        while store.until_crash(process(&store, &disk, seed, broken)).await.is_none() {
-            crashes += 1;
-        }
-        store.settle().await;
-    });
+    while store.until_crash(process(&store, &disk, seed, broken)).await.is_none() {
+        crashes += 1;
+    }
+    store.settle().await;
     let ended = disk.ended.take();
-    let violations = drive(judge(&inner, &ended));
+    let violations = judge(&*inner, &ended).await;
     let story: String =
         ended.iter().map(|(token, (write, ended))| format!("  {token} {}: {ended:?}\n", write.key)).collect();
     let acknowledged = ended.values().filter(|(_, ended)| *ended == Ended::Applied).count() as u64;
@@ -245,7 +247,7 @@ async fn try_upload(client: &Client<'_>, write: &Write) -> Option<Ended> {
 }
 
 /// Compares what is there with what the clients were told.
-async fn judge(inner: &InMemoryStorage, ended: &BTreeMap<u64, (Write, Ended)>) -> Vec<String> {
+async fn judge(inner: &dyn ObjectStorage, ended: &BTreeMap<u64, (Write, Ended)>) -> Vec<String> {
     let mut violations = Vec::new();
     let list = match inner.get_bytes(&key("list")).await {
         Ok(list) => String::from_utf8_lossy(&list).into_owned(),

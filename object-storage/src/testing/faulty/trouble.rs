@@ -35,7 +35,7 @@ struct State {
     calls_of: HashMap<Operation, u64>,
     injected: VecDeque<Injected>,
     /// Writes that were sent and have not arrived, with the number of the call that they arrive before.
-    on_their_way: Vec<(u64, LocalBoxFuture<'static, ()>)>,
+    late: Vec<(u64, LocalBoxFuture<'static, ()>)>,
     calm: bool,
     unreachable: bool,
     crashed: bool,
@@ -44,7 +44,7 @@ struct State {
     crash_watchers: Vec<Waker>,
     is_shut_down: bool,
     /// Calls that have begun and not reached the store.
-    on_their_way_there: usize,
+    approaching: usize,
     /// How often it was left open whether there is an upload.
     uploads_in_doubt: usize,
     /// Handles that must not be dropped, because that would abort their uploads, and nobody is there who would: one each
@@ -86,9 +86,9 @@ impl Trouble {
             }
             let (operation, key, life) = (call.operation, key.cloned(), state.crashes);
             let turn = Turn { trouble: self, operation, key, number, nth, life, is_shut_out, decision };
-            (turn, take_due(&mut state.on_their_way, number))
+            (turn, take_due(&mut state.late, number))
         };
-        let _on_its_way = OnItsWay::new(self);
+        let _approaching = Approaching::new(self);
         for write in arriving {
             write.await;
         }
@@ -135,12 +135,12 @@ impl Trouble {
         // There is no clock to wait by, and who is dropped or never polled again is not waited for: as many polls as
         // the slowest takes.
         for _ in 0..self.faults.slow_polls_max() {
-            if self.state.borrow().on_their_way_there == 0 {
+            if self.state.borrow().approaching == 0 {
                 break;
             }
             yield_times(1).await;
         }
-        let arriving = take_due(&mut self.state.borrow_mut().on_their_way, u64::MAX);
+        let arriving = take_due(&mut self.state.borrow_mut().late, u64::MAX);
         for write in arriving {
             write.await;
         }
@@ -173,7 +173,7 @@ impl Trouble {
             let mut state = self.state.borrow_mut();
             state.calm = true;
             state.unreachable = false;
-            take_due(&mut state.on_their_way, u64::MAX)
+            take_due(&mut state.late, u64::MAX)
         };
         for write in arriving {
             write.await;
@@ -197,7 +197,8 @@ impl Trouble {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.borrow();
+        // It may be a panic in here that is reported.
+        let Ok(state) = self.state.try_borrow() else { return write!(f, "seed {}", self.faults.seed) };
         let latest = state.injected.len().min(SHOWN_MAX);
         write!(f, "seed {}: {} calls, the latest {latest} faults:", self.faults.seed, state.calls)?;
         let shown = state.injected.iter().skip(state.injected.len() - latest);
@@ -217,12 +218,12 @@ impl Drop for Trouble {
 
 /// Those that arrive before this call, in the order in which they do.
 fn take_due(
-    on_their_way: &mut Vec<(u64, LocalBoxFuture<'static, ()>)>,
+    late: &mut Vec<(u64, LocalBoxFuture<'static, ()>)>,
     number: u64,
 ) -> Vec<LocalBoxFuture<'static, ()>> {
-    on_their_way.sort_by_key(|(due, _)| *due);
-    let due = on_their_way.partition_point(|(due, _)| *due <= number);
-    on_their_way.drain(..due).map(|(_, write)| write).collect()
+    late.sort_by_key(|(due, _)| *due);
+    let due = late.partition_point(|(due, _)| *due <= number);
+    late.drain(..due).map(|(_, write)| write).collect()
 }
 
 async fn yield_times(times: u64) {
@@ -239,18 +240,18 @@ async fn yield_times(times: u64) {
 }
 
 /// A call that has begun and not reached the store.
-struct OnItsWay<'a>(&'a Trouble);
+struct Approaching<'a>(&'a Trouble);
 
-impl OnItsWay<'_> {
-    fn new(trouble: &Trouble) -> OnItsWay<'_> {
-        trouble.state.borrow_mut().on_their_way_there += 1;
-        OnItsWay(trouble)
+impl Approaching<'_> {
+    fn new(trouble: &Trouble) -> Approaching<'_> {
+        trouble.state.borrow_mut().approaching += 1;
+        Approaching(trouble)
     }
 }
 
-impl Drop for OnItsWay<'_> {
+impl Drop for Approaching<'_> {
     fn drop(&mut self) {
-        self.0.state.borrow_mut().on_their_way_there -= 1;
+        self.0.state.borrow_mut().approaching -= 1;
     }
 }
 
@@ -393,7 +394,7 @@ impl Turn<'_> {
     /// Sends a write that arrives later.
     pub(super) fn send(&self, late: LocalBoxFuture<'static, ()>) {
         let due = self.number.saturating_add(self.decision.late_calls);
-        self.trouble.state.borrow_mut().on_their_way.push((due, late));
+        self.trouble.state.borrow_mut().late.push((due, late));
     }
 
     /// An answer of the store, on the last stretch of its way.
