@@ -47,6 +47,13 @@ use crate::verified::Verified;
 /// gets no look then is `Indeterminate`. When the store asks for less, fewer requests are under way at once until it is
 /// content; who waits for a turn for half of the operation's time gets [`ErrorKind::Throttled`], and nothing was sent.
 ///
+/// # Memory
+///
+/// What the operations of a store keep in memory at once is limited by
+/// [`memory_limit`](object_storage::config::ObjectConfig::memory_limit). Puts, parts, pages and gets beyond it wait in the
+/// order in which they came, with nothing sent, for at most the operation's time; then they are
+/// [`ErrorKind::Timeout`]. Whoever holds more open bodies than there is room for waits for itself.
+///
 /// # Integrity
 ///
 /// Unless [`Checksums`] says otherwise, a put and every part carry a CRC64NVME, computed once, before the first
