@@ -46,6 +46,8 @@ pub(crate) struct Driver {
     budget: RefCell<Budget>,
     /// For looks, which must not starve because everything else is being retried.
     budget_of_looks: RefCell<Budget>,
+    /// For aborting uploads in the background, which must not take the tokens of looks either.
+    budget_of_aborts: RefCell<Budget>,
     turns: Turns,
     pub(crate) admission: Admission,
     pub(crate) deadlines: Deadlines,
@@ -118,6 +120,7 @@ impl Driver {
             began: clock::now(),
             budget: RefCell::new(Budget::of_operations()),
             budget_of_looks: RefCell::new(Budget::of_looks()),
+            budget_of_aborts: RefCell::new(Budget::of_looks()),
             turns: Turns::default(),
             admission: Admission::default(),
             deadlines: parts.deadlines,
@@ -160,7 +163,7 @@ impl Driver {
 
     /// Carries out what puts an end to something, also when the store is shut down.
     pub(crate) async fn clear_away<A: Action>(&self, action: &A) -> Result<A::Output> {
-        Ok(self.drive(action, self.time_of(action), &self.budget_of_looks).await?.0)
+        Ok(self.drive(action, self.time_of(action), &self.budget_of_aborts).await?.0)
     }
 
     /// Opens an object; its bytes are to be pulled.

@@ -46,6 +46,15 @@ use crate::verified::Verified;
 /// requests fail, each shard sends about a tenth more than it would without. When the store asks for less, fewer
 /// requests are under way at once until it is content.
 ///
+/// # Uploads that are given up
+///
+/// A task of this store, spawned when its first upload is begun, aborts the uploads of dropped
+/// [writers](object_storage::BufferedMultipartWriter), of dropped handles that were
+/// [tied](MultipartUpload::abort_on_drop) to theirs, and of dropped futures of
+/// [`create_multipart_upload`](ObjectStorage::create_multipart_upload): it aborts, and looks, until the upload is seen to
+/// be gone, for some minutes if the store does not answer. It goes on when the store is dropped, and ends with the runtime;
+/// [`leaked_uploads`](crate::leaked_uploads) counts what is left then, and [`shutdown`](ObjectStorage::shutdown) avoids it.
+///
 /// # Integrity
 ///
 /// Unless [`Checksums`] says otherwise, a put and every part carry a CRC64NVME, computed once, before the first
