@@ -31,11 +31,12 @@ use crate::payload::Payload;
 ///
 /// **Dropped futures.** Dropping the future of a read has no effect. Dropping that of a write leaves it applied
 /// or not applied, never half; whoever needs to know gives it an [`OperationId`] beforehand and asks
-/// [`resolve`](Self::resolve). Nothing goes on being retried.
+/// [`resolve`](Self::resolve). Nothing goes on being retried, but for what begins and what clears away uploads. What is
+/// left of these is settled by [`shutdown`](Self::shutdown).
 ///
 /// **Errors** that every method can return: `Unavailable`, `Timeout`, `Throttled` (try again; nothing was
 /// done), `Unauthenticated`, `PermissionDenied`, `Config` (mend the set-up), `Protocol` (distrust the store),
-/// `Io` and `NoSpace` (local disks), `InvalidInput` (mend the call; nothing was sent), and for writes `Corrupt` (the
+/// `Io` and `NoSpace` (local disks), `ShutDown` (the store was shut down; nothing was done), `InvalidInput` (mend the call; nothing was sent), and for writes `Corrupt` (the
 /// bytes were damaged on the way each time they were sent, and refused) and `Indeterminate`. Each method names what
 /// else comes.
 ///
@@ -140,10 +141,15 @@ pub trait ObjectStorage: fmt::Debug {
     /// Begins a multipart upload. Nothing is visible under the key until it is completed.
     ///
     /// An upload that is neither completed nor aborted stays in the store and costs space: dropping the
-    /// returned handle does not abort it (it can be resumed by its id), and dropping this future may leave one
-    /// behind. [`list_multipart_uploads_page`](Self::list_multipart_uploads_page) finds them.
-    /// [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) takes care of all this. On S3:
+    /// returned handle does not abort it (it can be resumed by its id), unless it was
+    /// [tied to it](MultipartUpload::abort_on_drop). [`sweep_uploads`](crate::ObjectStorageExt::sweep_uploads) finds and
+    /// aborts what is left. [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) takes care of all this. On S3:
     /// [CreateMultipartUpload].
+    ///
+    /// Dropping this future begins no upload, or one that the store aborts in the background, at the latest when it is
+    /// [shut down](Self::shutdown). On S3 the request goes on without its caller, because its answer holds the id. If the
+    /// process or the runtime ends meanwhile, or no answer comes, there may be an upload that only a sweep finds: S3 keeps
+    /// the operation id with it, and lists uploads without.
     ///
     /// # Errors
     ///

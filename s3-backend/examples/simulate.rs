@@ -283,8 +283,8 @@ fn document(report: &str, mutants: &str, outages: &str, seed: u64, histories: u6
          after the outage as many operations succeed in each second as before, less a twentieth. \"At ease\": from when on of\n\
          the operations that begin all but a twentieth succeed within a second.\n\n{outages}\n\
          What is added in all, whatever the load: 50 retries that were saved up (100 of what was throttled), 5 looks and\n\
-         those that were under way when the first failed, and one in fifty of each. So two operations a second are enough to\n\
-         stay below a tenth where nothing is throttled, and four where it is.\n\n\
+         those that were under way when the first failed, and one in fifty of each: less than a tenth from four operations a\n\
+         second on.\n\n\
          In silence a task that asked just before the end waits for ten seconds, the limit on an answer, whoever its client is:\n\
          new operations are served at once.\n",
         SEEDS_OF_OUTAGES - 1

@@ -49,6 +49,8 @@ pub(crate) struct Driver {
     budget: RefCell<Budget>,
     /// For looks, which must not starve because everything else is being retried.
     budget_of_looks: RefCell<Budget>,
+    /// For aborting uploads in the background, which must not take the tokens of looks either.
+    budget_of_aborts: RefCell<Budget>,
     turns: Turns,
     pub(crate) admission: Admission,
     memory: Memory,
@@ -132,6 +134,7 @@ impl Driver {
             began,
             budget: RefCell::new(Budget::of_operations()),
             budget_of_looks: RefCell::new(Budget::of_looks()),
+            budget_of_aborts: RefCell::new(Budget::of_looks()),
             turns: Turns::new(began),
             admission: Admission::default(),
             memory: parts.memory,
@@ -177,7 +180,7 @@ impl Driver {
     /// Carries out what puts an end to something, also when the store is shut down or its memory is in use.
     pub(crate) async fn clear_away<A: Action>(&self, action: &A) -> Result<A::Output> {
         let time_max = self.time_of(action);
-        Ok(self.drive(action, Need::Nothing, time_max, &self.budget_of_looks).await?.output)
+        Ok(self.drive(action, Need::Nothing, time_max, &self.budget_of_aborts).await?.output)
     }
 
     /// Opens an object; its bytes are to be pulled, with the memory that this needs.

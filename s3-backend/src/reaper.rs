@@ -474,3 +474,83 @@ async fn until_gone(shared: &Shared, upload: &Upload) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use object_storage::{Key, StorageConfig, UploadId};
+
+    use super::*;
+    use crate::S3Storage;
+
+    /// A store before an address where nobody listens, and an upload that is tied to a handle of it.
+    async fn store() -> (S3Storage, Rc<Upload>) {
+        let config = StorageConfig::object("bucket")
+            .endpoint("http://127.0.0.1:1")
+            .region("us-east-1")
+            .access_key_id("A")
+            .secret_access_key("s")
+            .attempts_max(1)
+            .build()
+            .expect("a configuration");
+        let config = config.as_object().expect("an object store").clone();
+        let host = credentials::Host::builder().build();
+        let store = S3Storage::open(&config, host).await.expect("opened");
+        let key = Key::parse("k").expect("a key");
+        let upload = Upload::new(Rc::clone(&store.driver), key, UploadId::new("u"));
+        store.reaper.tie(&upload);
+        (store, upload)
+    }
+
+    async fn a_moment() {
+        compio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    #[test]
+    fn the_task_ends_with_the_store_and_not_before_its_work() {
+        Runtime::new().expect("a runtime").block_on(async {
+            let (store, upload) = store().await;
+            let (shared, driver) = (Rc::downgrade(&store.reaper.0), Rc::downgrade(&store.driver));
+            a_moment().await;
+            store.reaper.over(&upload, true);
+            drop((upload, store));
+            assert!(driver.upgrade().is_none(), "the task holds no store");
+            a_moment().await;
+            assert!(shared.upgrade().is_none(), "and without one it ends");
+
+            let (store, upload) = self::store().await;
+            let (shared, driver) = (Rc::downgrade(&store.reaper.0), Rc::downgrade(&store.driver));
+            store.reaper.dropped(&upload);
+            drop((upload, store));
+            a_moment().await;
+            assert!(driver.upgrade().is_some() && shared.upgrade().is_some(), "somebody still tries");
+        });
+    }
+
+    #[test]
+    fn a_runtime_that_ends_takes_everything_along_and_what_is_left_is_counted() {
+        let before = leaked_uploads();
+        let driver = Runtime::new().expect("a runtime").block_on(async {
+            let (store, upload) = store().await;
+            store.reaper.dropped(&upload);
+            a_moment().await;
+            Rc::downgrade(&store.driver)
+        });
+        assert!(driver.upgrade().is_none(), "nothing holds on to anything in a circle");
+        assert!(leaked_uploads() > before);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_was_said() {
+        Runtime::new().expect("a runtime").block_on(async {
+            let (store, upload) = store().await;
+            let (driver, key) = (&upload.driver, &upload.key);
+            for number in 0..UPLOADS_KEPT_MAX + 5 {
+                let id = UploadId::new(&number.to_string());
+                let upload = Upload::new(Rc::clone(driver), key.clone(), id);
+                upload.enter(Stage::Left);
+                store.reaper.0.leave(upload);
+            }
+            assert_eq!(store.reaper.0.0.borrow().kept(), UPLOADS_KEPT_MAX);
+        });
+    }
+}

@@ -47,6 +47,22 @@ use crate::verified::Verified;
 /// gets no look then is `Indeterminate`. When the store asks for less, fewer requests are under way at once until it is
 /// content; who waits for a turn for half of the operation's time gets [`ErrorKind::Throttled`], and nothing was sent.
 ///
+/// # Memory
+///
+/// What the operations of a store keep in memory at once is limited by
+/// [`memory_limit`](object_storage::config::ObjectConfig::memory_limit). Puts, parts, pages and gets beyond it wait in the
+/// order in which they came, with nothing sent, for at most the operation's time; then they are
+/// [`ErrorKind::Timeout`]. Whoever holds more open bodies than there is room for waits for itself.
+///
+/// # Uploads that are given up
+///
+/// A task of this store, spawned when its first upload is begun, aborts the uploads of dropped
+/// [writers](object_storage::BufferedMultipartWriter), of dropped handles that were
+/// [tied](MultipartUpload::abort_on_drop) to theirs, and of dropped futures of
+/// [`create_multipart_upload`](ObjectStorage::create_multipart_upload): it aborts, and looks, until the upload is seen to
+/// be gone, for some minutes if the store does not answer. It goes on when the store is dropped, and ends with the runtime;
+/// [`leaked_uploads`](crate::leaked_uploads) counts what is left then, and [`shutdown`](ObjectStorage::shutdown) avoids it.
+///
 /// # Integrity
 ///
 /// Unless [`Checksums`] says otherwise, a put and every part carry a CRC64NVME, computed once, before the first

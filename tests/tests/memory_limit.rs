@@ -8,7 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
+use object_storage::config::MEMORY_LIMIT_DEFAULT;
 use object_storage::limits::MIB;
 use object_storage::{
     BufferedMultipartWriter, BufferedMultipartWriterOptions, DeleteOptions, ErrorKind, GetOptions, Key,
@@ -41,6 +42,16 @@ const SHORT: Duration = Duration::from_secs(4);
 /// Long enough for everything that can begin to have begun.
 async fn a_moment() {
     compio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// The same, if nothing begins.
+async fn a_moment_without_requests(server: &Scales, requests: u64) {
+    loop {
+        a_moment().await;
+        if server.requests() == requests {
+            return;
+        }
+    }
 }
 
 #[test]
@@ -100,6 +111,32 @@ fn bodies_that_nobody_reads_hold_up_other_gets_and_no_write() {
         let again = store.get(&large, GetOptions::default()).await.expect("there is room again");
         assert_eq!(again.body.bytes().await.expect("all of it").len() as u64, MIB);
         drop((first, held));
+    });
+}
+
+/// As many bodies as the default has room for, each on a connection of its own: there are others for writes.
+#[test]
+fn bodies_that_nobody_reads_leave_connections_to_writes() {
+    run(async {
+        let server = Scales::new();
+        let large = key("large");
+        let store = server.open(|config| config.memory_limit(MEMORY_LIMIT_DEFAULT)).await;
+        let store = &store;
+        let mut held = Vec::new();
+        let waiting = loop {
+            let mut getting = Box::pin(store.get(&large, GetOptions::default()));
+            let requests = server.requests();
+            match select(getting.as_mut(), Box::pin(a_moment_without_requests(&server, requests))).await {
+                Either::Left((got, _)) => held.push(got.expect("opened").body),
+                Either::Right(_) => break getting,
+            }
+        };
+        assert_eq!(held.len(), 192);
+        for n in 0..100 {
+            store.put(&key(&format!("k{n}")), payload(100_000), PutOptions::default()).await.expect("stored");
+        }
+        drop(held);
+        waiting.await.expect("there is room again");
     });
 }
 

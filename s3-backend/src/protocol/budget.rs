@@ -38,9 +38,8 @@ const COST_OF_THROTTLING: u32 = 5;
 const FLOOR: Duration = Duration::from_secs(1);
 
 /// ... but while nothing succeeds at all, only for one in so many that are wanted. Retries and looks together then add 4
-/// % to a long outage, whatever the load, and the tokens that were left when it began add 55 requests: less than a
-/// tenth of what is asked for in ten minutes, from two operations a second on. A second retry each second alone would be as
-/// much again as two operations a second.
+/// % to a long outage, whatever the load; with what was saved up and what is under way when it begins that is less than
+/// a tenth of ten minutes of four operations a second. (One a second alone would be a quarter.)
 const WANTED_PER_FLOOR: u32 = 50;
 
 impl Budget {

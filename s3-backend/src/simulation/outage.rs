@@ -68,7 +68,7 @@ impl Load {
     pub const ALL: [Load; 3] = [
         Load::Arrivals(200),
         Load::Tasks { tasks: 32, think: Duration::from_millis(100) },
-        Load::Arrivals(10),
+        Load::Arrivals(4),
     ];
 }
 
