@@ -20,7 +20,7 @@ pub const LIMIT: u64 = 8 * MIB;
 /// What of it is for everything but bodies, in bytes.
 pub const FOR_WORK: u64 = PART;
 /// How many bodies may be open in the rest.
-pub const BODIES: usize = ((LIMIT - PART) / BODY_WINDOW_BYTES) as usize;
+pub const BODIES: u64 = (LIMIT - PART) / BODY_WINDOW_BYTES;
 
 /// The server. A payload is under way from the head of its request to just before the answer; none is kept.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ fn answer(head: &str) -> Vec<u8> {
     let body: Vec<u8> = match head.split_once(' ') {
         Some(("get", rest)) if rest.contains("list-type=2") => b"<ListBucketResult/>".to_vec(),
         Some(("get", rest)) if rest.starts_with("/bucket/small") => vec![b's'; 1000],
-        Some(("get", _)) => vec![b'x'; MIB as usize],
+        Some(("get", _)) => vec![b'x'; 1 << 20],
         Some(("post", rest)) if rest.contains("uploads=") => {
             let result = "InitiateMultipartUploadResult";
             format!("<{result}><UploadId>u</UploadId></{result}>").into_bytes()

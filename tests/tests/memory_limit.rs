@@ -27,7 +27,7 @@ fn key(text: &str) -> Key {
 }
 
 fn payload(bytes: u64) -> Payload {
-    Payload::from(Bytes::from(vec![b'x'; bytes as usize]))
+    Payload::from(Bytes::from(vec![b'x'; usize::try_from(bytes).expect("an address")]))
 }
 
 /// A put that goes on by itself, until its handle is dropped.
@@ -265,7 +265,7 @@ fn many_writers_share_what_there_is() {
                 let mut writer = BufferedMultipartWriter::new(store, key(&format!("w{n}")), options)
                     .expect("options that can work");
                 for _ in 0..12 {
-                    writer.write(Bytes::from(vec![b'x'; MIB as usize])).await.expect("taken");
+                    writer.write(Bytes::from(vec![b'x'; 1 << 20])).await.expect("taken");
                 }
                 writer.finish().await.expect("stored");
             }

@@ -18,7 +18,7 @@ fn a_thousand_puts_at_once_need_no_more_memory_than_a_few() {
     run(async {
         let server = Scales::new();
         let store = server.open(|config| config).await;
-        let payload = Payload::from(Bytes::from(vec![b'x'; MIB as usize]));
+        let payload = Payload::from(Bytes::from(vec![b'x'; 1 << 20]));
         let before = resident();
         let most = Cell::new(before);
         let puts = (0..1_000).map(|n| {
