@@ -69,6 +69,9 @@ pub enum ErrorKind {
     /// The upload was given up, by [`abort`](crate::MultipartUpload::abort) or because a part failed.
     /// Begin a new one.
     Aborted,
+    /// This store was [shut down](crate::ObjectStorage::shutdown); nothing was done. Trying again is of no use here:
+    /// end, or open another store.
+    ShutDown,
     /// The configuration cannot work. The message says what to change.
     Config,
     /// The local file system failed in another way.
@@ -104,6 +107,7 @@ impl ErrorKind {
             ErrorKind::Corrupt => "corrupt",
             ErrorKind::Protocol => "protocol violation",
             ErrorKind::Aborted => "aborted",
+            ErrorKind::ShutDown => "shut down",
             ErrorKind::Config => "bad configuration",
             ErrorKind::Io => "input/output error",
             ErrorKind::Indeterminate => "indeterminate",

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -14,6 +15,7 @@ use crate::options::{
 };
 use crate::payload::Payload;
 use crate::storage::{ListPage, ObjectStorage, PageToken, UploadInfo};
+use crate::sweep::{SweepReport, sweep};
 
 /// Ranges of one object that lie closer together than this are fetched in one request, in bytes.
 ///
@@ -139,6 +141,24 @@ pub trait ObjectStorageExt: ObjectStorage {
                 token => token,
             };
         }
+    }
+
+    /// Aborts the uploads to keys that begin with `prefix` and were begun `older_than` ago or longer: what writers
+    /// that were killed have left. A day is usual. Zero takes every upload, also those of writers at work, which then
+    /// fail; nothing that was completed is ever lost.
+    ///
+    /// The age goes by the store's own clock, to a second or so. Each upload is aborted until it is seen to be gone,
+    /// eight at a time, page by page. What fails is in the report, and the others go on. Uploads that others begin or
+    /// abort meanwhile do no harm.
+    ///
+    /// Dropping the future leaves the rest as it was: call it again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`list_multipart_uploads_page`](ObjectStorage::list_multipart_uploads_page), when nothing could be
+    /// listed. Everything else is in the report.
+    async fn sweep_uploads(&self, prefix: &str, older_than: Duration) -> Result<SweepReport> {
+        sweep(self, prefix, older_than).await
     }
 }
 

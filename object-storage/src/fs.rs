@@ -3,9 +3,12 @@
 mod blocking;
 mod failure;
 mod footer;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod list;
 mod multipart;
 mod names;
+mod operations;
 mod options;
 mod publish;
 mod read;
@@ -21,6 +24,7 @@ mod tests;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -36,13 +40,14 @@ use crate::options::{
 };
 use crate::payload::Payload;
 use crate::storage::{
-    ListPage, MultipartUpload, ObjectStorage, PageToken, Resolution, UploadId, UploadsPage,
+    ListPage, MultipartUpload, ObjectStorage, PageToken, Resolution, ShutdownReport, UploadId, UploadsPage,
 };
 
 use self::blocking::Gate;
 use self::failure::Task;
 use self::multipart::FsUpload;
 use self::names::Location;
+use self::operations::{Operations, UnderWay};
 pub use self::options::{Durability, FsOptions};
 use self::publish::refuse_verbatim;
 use self::tree::{Tree, is_random_name};
@@ -65,7 +70,9 @@ use self::write::{new_footer, write_file};
 ///
 /// **Dropped futures.** A write that is dropped before its last step leaves nothing; the last step (make
 /// durable, publish, sync; for `complete` and `copy` everything) runs in a thread that cannot be stopped, so the
-/// write may still happen shortly after the drop. A temporary file that a killed process leaves is swept when a
+/// write may still happen shortly after the drop. An upload whose creation was dropped is removed again by that thread,
+/// or by [`shutdown`](ObjectStorage::shutdown); so is one that is [tied](MultipartUpload::abort_on_drop) to a dropped
+/// handle. A temporary file that a killed process leaves is swept when a
 /// store is opened an hour later.
 ///
 /// **Memory and copies.** Large payloads are handed to the kernel as they are; payloads up to 1 MiB too, from a
@@ -93,6 +100,7 @@ use self::write::{new_footer, write_file};
 pub struct CompioFsStorage {
     tree: Arc<Tree>,
     gate: Gate,
+    operations: Operations,
 }
 
 impl CompioFsStorage {
@@ -112,7 +120,7 @@ impl CompioFsStorage {
         let started = gate.run(move || start::start(&root, options)).await;
         let tree =
             started.unwrap_or_else(|| Err(shut_down(&Task::new(Operation::Open), ErrorKind::Unavailable)))?;
-        Ok(CompioFsStorage { tree, gate })
+        Ok(CompioFsStorage { tree, gate, operations: Operations::default() })
     }
 
     /// Runs one closure of an operation in the blocking pool. `lost` is what it means when the runtime ends
@@ -123,10 +131,49 @@ impl CompioFsStorage {
         lost: ErrorKind,
         closure: impl FnOnce(&Arc<Tree>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        let under_way = self.operations.begin(&task)?;
+        self.run_under_way(task, lost, under_way, closure).await
+    }
+
+    /// Runs one closure of an operation that has begun.
+    async fn run_under_way<T: Send + 'static>(
+        &self,
+        task: Task,
+        lost: ErrorKind,
+        under_way: UnderWay,
+        closure: impl FnOnce(&Arc<Tree>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let tree = self.tree.clone();
-        self.gate.run(move || closure(&tree)).await.unwrap_or_else(|| Err(shut_down(&task, lost)))
+        let closure = move || {
+            let _under_way = under_way;
+            closure(&tree)
+        };
+        self.gate.run(closure).await.unwrap_or_else(|| Err(shut_down(&task, lost)))
+    }
+
+    /// Waits for operations, and aborts the uploads that are tied to handles.
+    async fn drain(&self) {
+        loop {
+            self.operations.ended().await;
+            let tied = self.operations.tied();
+            if tied.is_empty() {
+                return;
+            }
+            for (id, key) in tied {
+                let upload = FsUpload::new(self.clone(), key, id);
+                if upload.abort().await.is_err() {
+                    compio::time::sleep(ABORT_AGAIN_AFTER).await;
+                }
+            }
+        }
     }
 }
+
+/// The pause after an upload could not be removed: a disk that refuses will refuse for a while.
+const ABORT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// The longest time that a shutdown waits: a year, which is a number that clocks can add.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The same error, naming the write whose outcome it leaves open.
 fn named(error: Error, id: OperationId) -> Error {
@@ -153,10 +200,12 @@ impl ObjectStorage for CompioFsStorage {
                     task.error(ErrorKind::InvalidInput, "a put has at most 5 GiB: use a multipart upload")
                 );
             }
+            let under_way = self.operations.begin(&task)?;
             let (tree, publish_task, key) = (self.tree.clone(), task.clone(), key.clone());
             let (mode, before) = (options.mode, options.operation_id);
             let id = before.unwrap_or_else(OperationId::random);
             let publish = move |temp, etag| {
+                let _under_way = under_way;
                 let published = publish::publish(&tree, &publish_task, &key, &mode, temp, etag);
                 published
                     .or_else(|refused| publish::driven_before(&tree, &publish_task, &key, before, refused))
@@ -220,12 +269,14 @@ impl ObjectStorage for CompioFsStorage {
     fn delete_many<'a>(&'a self, keys: &'a [Key]) -> LocalBoxFuture<'a, Result<Vec<Result<()>>>> {
         Box::pin(async move {
             let mut results = Vec::with_capacity(keys.len());
+            let under_way = self.operations.begin(&Task::new(Operation::DeleteObjects))?;
             // In batches, so that one call does not keep a thread for minutes.
             for batch in keys.chunks(DELETE_KEYS_MAX) {
                 let task = Task::new(Operation::DeleteObjects);
                 let keys = batch.to_vec();
                 let deleted = move |tree: &Arc<Tree>| Ok(publish::delete_many(tree, &keys));
-                results.extend(self.run(task, ErrorKind::Indeterminate, deleted).await?);
+                let under_way = under_way.clone();
+                results.extend(self.run_under_way(task, ErrorKind::Indeterminate, under_way, deleted).await?);
             }
             Ok(results)
         })
@@ -258,10 +309,15 @@ impl ObjectStorage for CompioFsStorage {
             refuse_verbatim(&task, key)?;
             let owned = key.clone();
             let operation_id = options.operation_id.unwrap_or_else(OperationId::random);
-            let created =
-                move |tree: &Arc<Tree>| multipart::create(tree, &owned, options.attributes, operation_id);
+            let unseen = multipart::Unseen::new(&self.operations);
+            let awaited = unseen.clone();
+            let created = move |tree: &Arc<Tree>| {
+                let id = multipart::create(tree, &owned, options.attributes, operation_id)?;
+                Ok(unseen.upload(tree, owned, id))
+            };
             let created = self.run(task, ErrorKind::Indeterminate, created).await;
-            let id = created.map_err(|error| named(error, operation_id))?;
+            let id = created.map_err(|error| named(error, operation_id))?.seen();
+            drop(awaited);
             let upload: Rc<dyn MultipartUpload> = Rc::new(FsUpload::new(self.clone(), key.clone(), id));
             Ok(upload)
         })
@@ -301,6 +357,15 @@ impl ObjectStorage for CompioFsStorage {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ALL_CONDITIONS
+    }
+
+    fn shutdown(&self, deadline: Duration) -> LocalBoxFuture<'_, ShutdownReport> {
+        Box::pin(async move {
+            self.operations.begin_shutdown();
+            // What has not ended by then is in the report.
+            let _ = compio::time::timeout(deadline.min(SHUTDOWN_MAX), self.drain()).await;
+            self.operations.end_shutdown()
+        })
     }
 }
 

@@ -19,6 +19,9 @@ mod ext;
 mod factory;
 #[cfg(feature = "fs")]
 mod fs;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 pub mod limits;
 #[cfg(feature = "memory")]
@@ -31,6 +34,9 @@ mod options;
 mod payload;
 mod range;
 mod storage;
+mod sweep;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use attributes::{Attributes, ContentHeader, InvalidAttribute};
 pub use body::Body;
@@ -56,6 +62,7 @@ pub use options::{
 pub use payload::Payload;
 pub use range::{ByteRange, InvalidRange, RangePolicy};
 pub use storage::{
-    ListPage, MultipartUpload, ObjectStorage, PageToken, Part, PartNumber, PartsPage, Resolution, UploadId,
-    UploadInfo, UploadsPage,
+    ListPage, MultipartUpload, ObjectStorage, PageToken, Part, PartNumber, PartsPage, Resolution,
+    ShutdownReport, UploadId, UploadInfo, UploadsPage,
 };
+pub use sweep::{SweepFailure, SweepReport};

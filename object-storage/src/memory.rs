@@ -5,13 +5,14 @@ mod upload;
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::LocalBoxFuture;
 
 use crate::capabilities::Capabilities;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::Key;
 use crate::object::{GetOutcome, HeadOutcome, PutOutcome};
 use crate::operation_id::OperationId;
@@ -21,7 +22,7 @@ use crate::options::{
 };
 use crate::payload::Payload;
 use crate::storage::{
-    ListPage, MultipartUpload, ObjectStorage, PageToken, Resolution, UploadId, UploadsPage,
+    ListPage, MultipartUpload, ObjectStorage, PageToken, Resolution, ShutdownReport, UploadId, UploadsPage,
 };
 
 use self::state::State;
@@ -33,7 +34,7 @@ use self::upload::InMemoryUpload;
 /// (also with `.` and `..` segments), and tags never repeat. Nothing survives the process.
 ///
 /// Clones share their objects, and a clone may travel to another thread: give every shard one, and all see
-/// the same store, as they would see one bucket.
+/// the same store, as they would see one bucket. Each is shut down by itself.
 ///
 /// Payloads are kept as they are and bodies hand out slices of them, without copying. Every operation happens
 /// at the first poll of its future and never waits, so a dropped future was either never polled, and did
@@ -51,11 +52,24 @@ use self::upload::InMemoryUpload;
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InMemoryStorage {
     // The house rule is Cells, one owner per core. This lock stands in for a store outside of the process,
     // which all shards share; it is held for the length of one map operation and never across an await.
     state: Arc<Mutex<State>>,
+    client: Arc<Client>,
+}
+
+/// One of those who share a store, with the handles of its uploads.
+#[derive(Default)]
+struct Client {
+    is_shut_down: AtomicBool,
+}
+
+impl Clone for InMemoryStorage {
+    fn clone(&self) -> InMemoryStorage {
+        InMemoryStorage { state: Arc::clone(&self.state), client: Arc::default() }
+    }
 }
 
 impl InMemoryStorage {
@@ -67,6 +81,19 @@ impl InMemoryStorage {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no operation panics while it holds the lock")
+    }
+
+    /// The state, for an operation that a store refuses once it is shut down.
+    fn open(&self, operation: Operation) -> Result<MutexGuard<'_, State>> {
+        if self.client.is_shut_down.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::ShutDown, operation, "the store was shut down"));
+        }
+        Ok(self.state())
+    }
+
+    /// The same client, not another as `clone` makes it.
+    fn same(&self) -> InMemoryStorage {
+        InMemoryStorage { state: Arc::clone(&self.state), client: Arc::clone(&self.client) }
     }
 }
 
@@ -91,15 +118,15 @@ impl ObjectStorage for InMemoryStorage {
         payload: Payload,
         options: PutOptions,
     ) -> LocalBoxFuture<'a, Result<PutOutcome>> {
-        Box::pin(async move { self.state().put(key, payload, options, now()) })
+        Box::pin(async move { self.open(Operation::PutObject)?.put(key, payload, options, now()) })
     }
 
     fn get<'a>(&'a self, key: &'a Key, options: GetOptions) -> LocalBoxFuture<'a, Result<GetOutcome>> {
-        Box::pin(async move { self.state().get(key, &options) })
+        Box::pin(async move { self.open(Operation::GetObject)?.get(key, &options) })
     }
 
     fn head<'a>(&'a self, key: &'a Key, options: HeadOptions) -> LocalBoxFuture<'a, Result<HeadOutcome>> {
-        Box::pin(async move { self.state().head(key, &options) })
+        Box::pin(async move { self.open(Operation::HeadObject)?.head(key, &options) })
     }
 
     fn list_page<'a>(
@@ -107,16 +134,17 @@ impl ObjectStorage for InMemoryStorage {
         options: &'a ListOptions,
         page: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<ListPage>> {
-        Box::pin(async move { self.state().list_page(options, page) })
+        Box::pin(async move { self.open(Operation::ListObjects)?.list_page(options, page) })
     }
 
     fn delete<'a>(&'a self, key: &'a Key, options: DeleteOptions) -> LocalBoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.state().delete(key, &options) })
+        Box::pin(async move { self.open(Operation::DeleteObject)?.delete(key, &options) })
     }
 
     fn delete_many<'a>(&'a self, keys: &'a [Key]) -> LocalBoxFuture<'a, Result<Vec<Result<()>>>> {
         Box::pin(async move {
             let unconditional = DeleteOptions::default();
+            drop(self.open(Operation::DeleteObjects)?);
             Ok(keys.iter().map(|key| self.state().delete(key, &unconditional)).collect())
         })
     }
@@ -127,7 +155,7 @@ impl ObjectStorage for InMemoryStorage {
         to: &'a Key,
         options: CopyOptions,
     ) -> LocalBoxFuture<'a, Result<PutOutcome>> {
-        Box::pin(async move { self.state().copy(from, to, options, now()) })
+        Box::pin(async move { self.open(Operation::CopyObject)?.copy(from, to, options, now()) })
     }
 
     fn create_multipart_upload<'a>(
@@ -136,13 +164,14 @@ impl ObjectStorage for InMemoryStorage {
         options: MultipartOptions,
     ) -> LocalBoxFuture<'a, Result<Rc<dyn MultipartUpload>>> {
         Box::pin(async move {
-            let upload_id = self.state().create_upload(key, options, now())?;
+            let upload_id =
+                self.open(Operation::CreateMultipartUpload)?.create_upload(key, options, now())?;
             self.resume_multipart_upload(key, &upload_id)
         })
     }
 
     fn resume_multipart_upload(&self, key: &Key, upload_id: &UploadId) -> Result<Rc<dyn MultipartUpload>> {
-        Ok(Rc::new(InMemoryUpload::new(self.clone(), key.clone(), upload_id.clone())))
+        Ok(Rc::new(InMemoryUpload::new(self.same(), key.clone(), upload_id.clone())))
     }
 
     fn list_multipart_uploads_page<'a>(
@@ -150,15 +179,27 @@ impl ObjectStorage for InMemoryStorage {
         options: &'a ListUploadsOptions,
         page: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<UploadsPage>> {
-        Box::pin(async move { self.state().list_uploads_page(options, page) })
+        Box::pin(async move {
+            self.open(Operation::ListMultipartUploads)?.list_uploads_page(options, page, now())
+        })
     }
 
     fn resolve<'a>(&'a self, key: &'a Key, id: OperationId) -> LocalBoxFuture<'a, Result<Resolution>> {
-        Box::pin(async move { Ok(self.state().resolve(key, id)) })
+        Box::pin(async move { Ok(self.open(Operation::HeadObject)?.resolve(key, id)) })
     }
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { verbatim_keys: true, ..Capabilities::ALL_CONDITIONS }
+    }
+
+    fn shutdown(&self, _: Duration) -> LocalBoxFuture<'_, ShutdownReport> {
+        Box::pin(async move {
+            self.client.is_shut_down.store(true, Ordering::Relaxed);
+            let uploads = &mut self.state().uploads;
+            let before = uploads.len();
+            uploads.retain(|_, upload| !upload.is_tied_to(&self.client));
+            ShutdownReport { uploads_aborted: before - uploads.len(), ..ShutdownReport::default() }
+        })
     }
 }
 
@@ -168,12 +209,12 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::PutMode;
     use crate::ext::ObjectStorageExt;
     use crate::limits::{GIB, MIB, PUT_BYTES_MAX};
     use crate::object::ETag;
     use crate::options::CompleteOptions;
     use crate::storage::PartNumber;
-    use crate::{ErrorKind, PutMode};
 
     fn now<T>(future: impl Future<Output = T>) -> T {
         future.now_or_never().expect("nothing here waits")

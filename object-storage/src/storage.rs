@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::LocalBoxFuture;
 
@@ -31,11 +31,12 @@ use crate::payload::Payload;
 ///
 /// **Dropped futures.** Dropping the future of a read has no effect. Dropping that of a write leaves it applied
 /// or not applied, never half; whoever needs to know gives it an [`OperationId`] beforehand and asks
-/// [`resolve`](Self::resolve). Nothing goes on being retried.
+/// [`resolve`](Self::resolve). Nothing goes on being retried, but for what begins and what clears away uploads. What is
+/// left of these is settled by [`shutdown`](Self::shutdown).
 ///
 /// **Errors** that every method can return: `Unavailable`, `Timeout`, `Throttled` (try again; nothing was
 /// done), `Unauthenticated`, `PermissionDenied`, `Config` (mend the set-up), `Protocol` (distrust the store),
-/// `Io` and `NoSpace` (local disks), `InvalidInput` (mend the call; nothing was sent), and for writes `Corrupt` (the
+/// `Io` and `NoSpace` (local disks), `ShutDown` (the store was shut down; nothing was done), `InvalidInput` (mend the call; nothing was sent), and for writes `Corrupt` (the
 /// bytes were damaged on the way each time they were sent, and refused) and `Indeterminate`. Each method names what
 /// else comes.
 ///
@@ -140,10 +141,15 @@ pub trait ObjectStorage: fmt::Debug {
     /// Begins a multipart upload. Nothing is visible under the key until it is completed.
     ///
     /// An upload that is neither completed nor aborted stays in the store and costs space: dropping the
-    /// returned handle does not abort it (it can be resumed by its id), and dropping this future may leave one
-    /// behind. [`list_multipart_uploads_page`](Self::list_multipart_uploads_page) finds them.
-    /// [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) takes care of all this. On S3:
+    /// returned handle does not abort it (it can be resumed by its id), unless it was
+    /// [tied to it](MultipartUpload::abort_on_drop). [`sweep_uploads`](crate::ObjectStorageExt::sweep_uploads) finds and
+    /// aborts what is left. [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) takes care of all this. On S3:
     /// [CreateMultipartUpload].
+    ///
+    /// Dropping this future begins no upload, or one that the store aborts in the background, at the latest when it is
+    /// [shut down](Self::shutdown). On S3 the request goes on without its caller, because its answer holds the id. If the
+    /// process or the runtime ends meanwhile, or no answer comes, there may be an upload that only a sweep finds: S3 keeps
+    /// the operation id with it, and lists uploads without.
     ///
     /// # Errors
     ///
@@ -201,6 +207,54 @@ pub trait ObjectStorage: fmt::Debug {
 
     /// What this store honours. It refuses everything else with `Unsupported`.
     fn capabilities(&self) -> Capabilities;
+
+    /// Ends the work of this store in order, within `deadline` from now, and tells what is left undone.
+    ///
+    /// From its first poll on, every new operation is refused with [`ShutDown`](crate::ErrorKind::ShutDown), except
+    /// that an upload may still be aborted and its parts listed. Operations under way are waited for. Uploads
+    /// [tied to a handle](MultipartUpload::abort_on_drop) are aborted, whether that was dropped or not: a
+    /// [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) that is not finished by now fails with `ShutDown`, so
+    /// finish writers first. Then idle connections are closed. Bodies handed out earlier can be read to their end;
+    /// they are not waited for, nor asked for again when their connection breaks.
+    ///
+    /// It is over when all that is done, and at the deadline at the latest, but for the time until the runtime runs
+    /// the task that waits. What has not ended then is counted: operations go on to their own limits of time if
+    /// somebody polls them, and nothing more is tried for the uploads that are left; [`sweep_uploads`] finds them.
+    ///
+    /// Other stores of the same objects, such as those of other shards, are not touched: shut down each. Calling
+    /// it again waits again, tries again to abort what was left, and tells of that only. Dropping the future leaves
+    /// the store refusing new operations, and uploads being aborted as long as the runtime lives.
+    ///
+    /// **Without it**, a store that is dropped lets go of its connections, and aborts the uploads of dropped writers
+    /// as long as its runtime lives. What a runtime that ends, or a process that is killed, leaves behind costs space
+    /// until [`sweep_uploads`] is called.
+    ///
+    /// [`sweep_uploads`]: crate::ObjectStorageExt::sweep_uploads
+    fn shutdown(&self, deadline: Duration) -> LocalBoxFuture<'_, ShutdownReport>;
+}
+
+/// What [`ObjectStorage::shutdown`] did, and what it left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Operations that were still under way at the deadline.
+    pub operations_unfinished: usize,
+    /// Uploads that were aborted during this call, each known to be gone.
+    pub uploads_aborted: usize,
+    /// Uploads that were to be aborted and are not known to be gone, by key, then by id.
+    pub uploads_left: Vec<UploadInfo>,
+    /// How often, since the store was opened, it was left open whether there is an upload: nobody may abort it, or its
+    /// id is not known. The caller was told [`Indeterminate`](crate::ErrorKind::Indeterminate) when an upload was
+    /// begun or completed, or did not wait for the answer.
+    pub uploads_in_doubt: usize,
+}
+
+impl ShutdownReport {
+    /// Whether everything was ended, and no upload is known or suspected to be left.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.operations_unfinished == 0 && self.uploads_left.is_empty() && self.uploads_in_doubt == 0
+    }
 }
 
 /// What [`ObjectStorage::resolve`] found under the key.
@@ -285,6 +339,22 @@ pub trait MultipartUpload: fmt::Debug {
     ///
     /// [ListParts]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html
     fn list_parts_page<'a>(&'a self, page: Option<&'a PageToken>) -> LocalBoxFuture<'a, Result<PartsPage>>;
+
+    /// Ties the upload to this handle: when the last clone of its `Rc` is dropped before the upload was completed or
+    /// aborted, the store is to abort it, and so it is when the store is [shut down](ObjectStorage::shutdown).
+    ///
+    /// For those who begin an upload and mean to complete it themselves, as
+    /// [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) does. Without this a dropped handle leaves the upload
+    /// as it is, to be [resumed](ObjectStorage::resume_multipart_upload) by whoever knows its id.
+    ///
+    /// Returns whether the drop is enough. `false`: this store has nobody to do it in the background, and who gives the
+    /// upload up calls [`abort`](Self::abort) too; a shutdown sees to it all the same, if the store knows of it.
+    ///
+    /// From the moment `complete` sends its request the upload is not aborted any more, because the object may be made
+    /// of its parts; unless it was refused for certain.
+    fn abort_on_drop(&self) -> bool {
+        false
+    }
 }
 
 /// The number of a part: 1 to 10,000. Parts are joined in order of their numbers.
@@ -436,13 +506,22 @@ pub struct UploadsPage {
     pub uploads: Vec<UploadInfo>,
     /// The next page; `None` when this is the last.
     pub next: Option<PageToken>,
+    /// When the store made this page, by the clock by which it dates uploads; `None` when it did not say.
+    pub as_of: Option<SystemTime>,
 }
 
 impl UploadsPage {
     /// A page with these uploads.
     #[must_use]
     pub fn new(uploads: Vec<UploadInfo>, next: Option<PageToken>) -> UploadsPage {
-        UploadsPage { uploads, next }
+        UploadsPage { uploads, next, as_of: None }
+    }
+
+    /// The same page, made at this moment by the store's clock.
+    #[must_use]
+    pub fn with_as_of(mut self, as_of: Option<SystemTime>) -> UploadsPage {
+        self.as_of = as_of;
+        self
     }
 }
 

@@ -13,10 +13,12 @@ use futures_util::future::{LocalBoxFuture, poll_immediate};
 use object_storage::config::{Checksums, Timeouts};
 use object_storage::{Error, ErrorKind, Key, Operation, OperationId, PutOutcome, Resolution, Result};
 
+use crate::admission::Admission;
 use crate::clock;
 use crate::deadline::{Deadlines, Elapsed};
 use crate::memory::{Full, Held, Memory};
 use crate::protocol::budget::Budget;
+use crate::protocol::concurrency::{SILENCE_MAX, turn_wait_max};
 use crate::protocol::error::{Class, Refusal};
 use crate::protocol::exchange::{Ended, Exchange, Moment, Sighting, Step, Trace, Unanswered};
 use crate::protocol::limits::{DRAIN_TIME_MAX, ERROR_BODY_BYTES_MAX};
@@ -28,7 +30,7 @@ use crate::protocol::request::{Method, Request};
 use crate::protocol::retry::RetryPolicy;
 use crate::protocol::sign::Signing;
 use crate::transport::{Cause, Chunks, Reach, ReadFailure, Response, SendFailure, StageLimits, Transport};
-use crate::turns::Turns;
+use crate::turns::{Turns, UnderWay};
 
 /// Everything one shard needs to carry out operations.
 #[derive(Debug)]
@@ -47,7 +49,10 @@ pub(crate) struct Driver {
     budget: RefCell<Budget>,
     /// For looks, which must not starve because everything else is being retried.
     budget_of_looks: RefCell<Budget>,
+    /// For aborting uploads in the background, which must not take the tokens of looks either.
+    budget_of_aborts: RefCell<Budget>,
     turns: Turns,
+    pub(crate) admission: Admission,
     memory: Memory,
     pub(crate) deadlines: Deadlines,
     pub(crate) credentials: Arc<CredentialsCache>,
@@ -119,16 +124,19 @@ struct Driven<T> {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Driver {
+        let began = clock::now();
         Driver {
             route: RefCell::new(Rc::new(parts.route)),
             elsewhere: parts.elsewhere,
             replays: parts.replays,
             skew_seconds: Cell::new(0),
             trusts_dates: parts.trusts_dates,
-            began: clock::now(),
+            began,
             budget: RefCell::new(Budget::of_operations()),
             budget_of_looks: RefCell::new(Budget::of_looks()),
-            turns: Turns::default(),
+            budget_of_aborts: RefCell::new(Budget::of_looks()),
+            turns: Turns::new(began),
+            admission: Admission::default(),
             memory: parts.memory,
             deadlines: parts.deadlines,
             credentials: parts.credentials,
@@ -159,12 +167,25 @@ impl Driver {
 
     /// Carries out an operation whose answer is read whole.
     pub(crate) async fn run<A: Action>(&self, action: &A) -> Result<A::Output> {
+        let _admitted = self.admission.admit(A::OPERATION)?;
+        self.go_on(action).await
+    }
+
+    /// Carries out a request of an operation that was admitted as a whole.
+    pub(crate) async fn go_on<A: Action>(&self, action: &A) -> Result<A::Output> {
         let time_max = self.time_of(action);
         Ok(self.drive(action, action.need(), time_max, &self.budget).await?.output)
     }
 
+    /// Carries out what puts an end to something, also when the store is shut down or its memory is in use.
+    pub(crate) async fn clear_away<A: Action>(&self, action: &A) -> Result<A::Output> {
+        let time_max = self.time_of(action);
+        Ok(self.drive(action, Need::Nothing, time_max, &self.budget_of_aborts).await?.output)
+    }
+
     /// Opens an object; its bytes are to be pulled, with the memory that this needs.
     pub(crate) async fn open(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks, Option<Held>)> {
+        let _admitted = self.admission.admit(GetObject::OPERATION)?;
         self.open_with(action, action.need()).await
     }
 
@@ -213,6 +234,7 @@ impl Driver {
 
     /// Whether the object under `key` is the one that the write `id` stored.
     pub(crate) async fn resolve(&self, key: &Key, id: OperationId) -> Result<Resolution> {
+        let _admitted = self.admission.admit(Operation::HeadObject)?;
         let (look, time_max) = (Look { key }, self.timeouts.operation);
         match self.drive(&look, Need::Nothing, time_max, &self.budget_of_looks).await {
             Err(error) if error.is_not_found() => Ok(Resolution::NotThere { current: None }),
@@ -237,11 +259,18 @@ impl Driver {
     fn look<'a>(&'a self, key: &'a Key) -> LocalBoxFuture<'a, Sighting> {
         let time_max = self.timeouts.operation.min(LOOK_TIME_MAX);
         Box::pin(async move {
-            match self.drive(&Look { key }, Need::Nothing, time_max, &self.budget_of_looks).await {
-                Ok(Driven { output: (_, seen), .. }) => Sighting::Object(seen),
-                Err(error) if error.is_not_found() => Sighting::Nothing,
-                Err(error) => Sighting::Failed(error),
+            let now = clock::now().duration_since(self.began);
+            if !self.budget_of_looks.borrow_mut().admits_look(now) {
+                return Sighting::withheld();
             }
+            let sighting =
+                match self.drive(&Look { key }, Need::Nothing, time_max, &self.budget_of_looks).await {
+                    Ok(Driven { output: (_, seen), .. }) => Sighting::Object(seen),
+                    Err(error) if error.is_not_found() => Sighting::Nothing,
+                    Err(error) => Sighting::Failed(error),
+                };
+            self.budget_of_looks.borrow_mut().look_ended(sighting.is_answer());
+            sighting
         })
     }
 
@@ -361,19 +390,18 @@ impl Driver {
                 return Ended::Unanswered(too_late("finding credentials took the operation's whole time"));
             }
         };
-        let under_way = match self.turns.begin_now() {
-            Some(under_way) => Ok(under_way),
+        let under_way = match self.turns.begin_now(began) {
+            Some(under_way) => Some(under_way),
             None => {
-                let mut turn = Box::pin(self.turns.begin());
-                let waited = self.deadlines.within(ends, turn.as_mut()).await;
+                let waited = Box::pin(self.turn(began, ends)).await;
                 began = clock::now();
                 waited
             }
         };
-        let Ok(under_way) = under_way else {
-            let message =
-                "the store wants fewer requests at once, and the operation's time was over before its turn";
-            return Ended::Unanswered(too_late(message));
+        let Some(under_way) = under_way else {
+            let message = "the store wants fewer requests at once, and half of the operation's time went by before \
+                           its turn";
+            return Ended::Unanswered(Unanswered { kind: ErrorKind::Throttled, ..too_late(message) });
         };
         let left = ends.saturating_duration_since(began);
         if left.is_zero() {
@@ -424,6 +452,21 @@ impl Driver {
             }
             ended => ended,
         }
+    }
+
+    /// Waits for a turn, for at most [half](turn_wait_max) of the time that is left.
+    async fn turn(&self, now: Instant, ends: Instant) -> Option<UnderWay<'_>> {
+        let until = now + turn_wait_max(ends.saturating_duration_since(now));
+        let mut turn = pin!(self.turns.begin());
+        let mut now = now;
+        while now < until {
+            let look_again = until.min(now + SILENCE_MAX);
+            if let Ok(under_way) = self.deadlines.within(look_again, turn.as_mut()).await {
+                return Some(under_way);
+            }
+            now = clock::now();
+        }
+        None
     }
 
     /// A refusal, after mending what it complains about, as far as that is in our hands.

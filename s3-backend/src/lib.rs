@@ -17,10 +17,16 @@
 
 mod protocol;
 
+#[cfg(all(feature = "direct", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[cfg(any(test, feature = "simulation"))]
 #[doc(hidden)]
 pub mod simulation;
 
+#[cfg(feature = "direct")]
+mod admission;
 #[cfg(feature = "direct")]
 mod clock;
 #[cfg(feature = "direct")]
@@ -35,6 +41,8 @@ mod memory;
 mod multipart;
 #[cfg(feature = "direct")]
 mod open;
+#[cfg(feature = "direct")]
+mod reaper;
 #[cfg(feature = "direct")]
 mod resume;
 #[cfg(feature = "direct")]
@@ -52,5 +60,7 @@ pub use crate::host::system_host;
 pub use crate::open::{credentials_chain, factory};
 #[cfg(feature = "direct")]
 pub use crate::protocol::presign::PresignedUrl;
+#[cfg(feature = "direct")]
+pub use crate::reaper::leaked_uploads;
 #[cfg(feature = "direct")]
 pub use crate::storage::S3Storage;

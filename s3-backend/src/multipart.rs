@@ -15,12 +15,12 @@ use crate::protocol::checksum::Crc64Nvme;
 use crate::protocol::operations::{
     AbortMultipartUpload, CompleteMultipartUpload, ListParts, PartsDigest, UploadPart,
 };
+use crate::reaper::{Reaper, Upload};
 
 #[derive(Debug)]
 pub(crate) struct S3MultipartUpload {
-    driver: Rc<Driver>,
-    key: Key,
-    upload_id: UploadId,
+    upload: Rc<Upload>,
+    reaper: Rc<Reaper>,
     /// The id that the upload was begun with; `None` when that was done elsewhere.
     operation_id: Option<OperationId>,
     /// Whether the store honours conditions on completion.
@@ -42,15 +42,18 @@ struct Sent {
 
 impl S3MultipartUpload {
     pub(crate) fn new(
-        driver: Rc<Driver>,
-        key: Key,
-        upload_id: UploadId,
+        upload: Rc<Upload>,
+        reaper: Rc<Reaper>,
         operation_id: Option<OperationId>,
         conditional: bool,
         checksums: bool,
     ) -> S3MultipartUpload {
         let (checksums, parts) = (Cell::new(checksums), RefCell::default());
-        S3MultipartUpload { driver, key, upload_id, operation_id, conditional, checksums, parts }
+        S3MultipartUpload { upload, reaper, operation_id, conditional, checksums, parts }
+    }
+
+    fn driver(&self) -> &Driver {
+        &self.upload.driver
     }
 
     fn remember(&self, part: &Part, checksum: Crc64Nvme) {
@@ -66,7 +69,7 @@ impl S3MultipartUpload {
     }
 
     fn refuse(&self, operation: Operation, kind: ErrorKind, message: &str) -> Error {
-        Error::new(kind, operation, message).with_key(&self.key)
+        Error::new(kind, operation, message).with_key(&self.upload.key)
     }
 
     fn check(&self, parts: &[Part], mode: &PutMode) -> Result<()> {
@@ -88,11 +91,11 @@ impl S3MultipartUpload {
 
 impl MultipartUpload for S3MultipartUpload {
     fn key(&self) -> &Key {
-        &self.key
+        &self.upload.key
     }
 
     fn upload_id(&self) -> &UploadId {
-        &self.upload_id
+        &self.upload.id
     }
 
     fn upload_part(&self, number: PartNumber, payload: Payload) -> LocalBoxFuture<'_, Result<Part>> {
@@ -102,8 +105,13 @@ impl MultipartUpload for S3MultipartUpload {
                 return Err(self.refuse(Operation::UploadPart, ErrorKind::InvalidInput, message));
             }
             let checksum = self.checksums.get().then(|| Crc64Nvme::of(&payload));
-            let (key, upload_id) = (&self.key, &self.upload_id);
-            let part = self.driver.run(&UploadPart { key, upload_id, number, payload, checksum }).await?;
+            let (key, upload_id) = (&self.upload.key, &self.upload.id);
+            let sending = self.upload.sending_part();
+            let sent = self.driver().run(&UploadPart { key, upload_id, number, payload, checksum }).await;
+            if !sent.as_ref().is_err_and(Error::is_indeterminate) {
+                sending.settled();
+            }
+            let part = sent?;
             if let Some(checksum) = checksum {
                 self.remember(&part, checksum);
             }
@@ -118,24 +126,38 @@ impl MultipartUpload for S3MultipartUpload {
     ) -> LocalBoxFuture<'a, Result<PutOutcome>> {
         Box::pin(async move {
             self.check(parts, &options.mode)?;
-            let digest = self.driver.sends_checksums();
+            let digest = self.driver().sends_checksums();
             let digest = digest.then(|| PartsDigest::new(parts, |part| self.checksum_of(part)));
-            let (key, upload_id, stamp) = (&self.key, &self.upload_id, self.operation_id);
-            self.driver.run(&CompleteMultipartUpload { key, upload_id, parts, options, digest, stamp }).await
+            let (key, upload_id, stamp) = (&self.upload.key, &self.upload.id, self.operation_id);
+            let complete = CompleteMultipartUpload { key, upload_id, parts, options, digest, stamp };
+            let completing = self.reaper.completing(&self.upload);
+            let completed = self.driver().run(&complete).await;
+            match &completed {
+                Ok(_) => completing.completed(),
+                Err(error) if error.is_indeterminate() => drop(completing),
+                Err(_) => completing.refused(),
+            }
+            completed
         })
     }
 
     fn abort(&self) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.driver.run(&AbortMultipartUpload { key: &self.key, upload_id: &self.upload_id }).await
+            let (key, upload_id) = (&self.upload.key, &self.upload.id);
+            self.driver().run(&AbortMultipartUpload { key, upload_id }).await?;
+            // Else there may be parts of it again.
+            if self.upload.is_settled() {
+                self.reaper.over(&self.upload, true);
+            }
+            Ok(())
         })
     }
 
     fn list_parts_page<'a>(&'a self, page: Option<&'a PageToken>) -> LocalBoxFuture<'a, Result<PartsPage>> {
         Box::pin(async move {
-            let list = ListParts { key: &self.key, upload_id: &self.upload_id, page };
-            let listed = self.driver.run(&list).await?;
-            if listed.takes_crc64nvme && self.driver.sends_checksums() {
+            let list = ListParts { key: &self.upload.key, upload_id: &self.upload.id, page };
+            let listed = self.driver().run(&list).await?;
+            if listed.takes_crc64nvme && self.driver().sends_checksums() {
                 self.checksums.set(true);
                 for (part, checksum) in listed.page.parts.iter().zip(listed.checksums) {
                     // What we know from sending is worth more than what we are told.
@@ -146,5 +168,16 @@ impl MultipartUpload for S3MultipartUpload {
             }
             Ok(listed.page)
         })
+    }
+
+    fn abort_on_drop(&self) -> bool {
+        self.reaper.tie(&self.upload);
+        true
+    }
+}
+
+impl Drop for S3MultipartUpload {
+    fn drop(&mut self) {
+        self.reaper.dropped(&self.upload);
     }
 }

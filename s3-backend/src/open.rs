@@ -18,6 +18,7 @@ use crate::memory::Memory;
 use crate::protocol::address::{Address, Origin};
 use crate::protocol::operations::Place;
 use crate::protocol::sign::Signing;
+use crate::reaper::Reaper;
 use crate::storage::S3Storage;
 #[cfg(feature = "cyper")]
 use crate::transport::CyperTransport;
@@ -194,6 +195,7 @@ impl Shared {
             driver: Rc::new(driver),
             capabilities: capabilities(config, endpoint.is_none()),
             shape,
+            reaper: Reaper::new(),
         })
     }
 

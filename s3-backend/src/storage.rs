@@ -1,18 +1,23 @@
 //! [`S3Storage`]: each method of the trait names an operation and drives it.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::poll_fn;
 use object_storage::config::Checksums;
 use object_storage::limits::{DELETE_KEYS_MAX, PUT_BYTES_MAX};
 use object_storage::{
     Answer, Body, Capabilities, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
     HeadOptions, HeadOutcome, Key, KeyRule, ListOptions, ListPage, ListUploadsOptions, LocalBoxFuture,
     MultipartOptions, MultipartUpload, ObjectStorage, Operation, OperationId, PageToken, Payload, PutMode,
-    PutOptions, PutOutcome, Resolution, Result, UploadId, UploadsPage,
+    PutOptions, PutOutcome, Resolution, Result, ShutdownReport, UploadId, UploadsPage,
 };
 
+use crate::admission::Phase;
+use crate::clock;
 use crate::driver::Driver;
 use crate::multipart::S3MultipartUpload;
 use crate::protocol::checksum::Crc64Nvme;
@@ -21,6 +26,7 @@ use crate::protocol::operations::{
     HeadObject, ListMultipartUploads, ListObjectsV2, PutBucketLifecycleConfiguration, PutObject,
 };
 use crate::protocol::presign::PresignedUrl;
+use crate::reaper::{Creation, Reaper, Upload};
 use crate::resume;
 use crate::transport::Chunks;
 use crate::verified::Verified;
@@ -37,8 +43,9 @@ use crate::verified::Verified;
 /// beyond the operation's own time.
 ///
 /// A body that breaks off is asked for again from there, of the same version. Repetition has a budget: where most
-/// requests fail, each shard sends about a tenth more than it would without. When the store asks for less, fewer
-/// requests are under way at once until it is content.
+/// requests fail, each shard sends at most about a tenth more than it would without, looks included; a write in doubt that
+/// gets no look then is `Indeterminate`. When the store asks for less, fewer requests are under way at once until it is
+/// content; who waits for a turn for half of the operation's time gets [`ErrorKind::Throttled`], and nothing was sent.
 ///
 /// # Memory
 ///
@@ -46,6 +53,15 @@ use crate::verified::Verified;
 /// [`memory_limit`](object_storage::config::ObjectConfig::memory_limit). Puts, parts, pages and gets beyond it wait in the
 /// order in which they came, with nothing sent, for at most the operation's time; then they are
 /// [`ErrorKind::Timeout`]. Whoever holds more open bodies than there is room for waits for itself.
+///
+/// # Uploads that are given up
+///
+/// A task of this store, spawned when its first upload is begun, aborts the uploads of dropped
+/// [writers](object_storage::BufferedMultipartWriter), of dropped handles that were
+/// [tied](MultipartUpload::abort_on_drop) to theirs, and of dropped futures of
+/// [`create_multipart_upload`](ObjectStorage::create_multipart_upload): it aborts, and looks, until the upload is seen to
+/// be gone, for some minutes if the store does not answer. It goes on when the store is dropped, and ends with the runtime;
+/// [`leaked_uploads`](crate::leaked_uploads) counts what is left then, and [`shutdown`](ObjectStorage::shutdown) avoids it.
 ///
 /// # Integrity
 ///
@@ -66,7 +82,11 @@ pub struct S3Storage {
     pub(crate) capabilities: Capabilities,
     /// What rusty-s3 shapes bodies for.
     pub(crate) shape: rusty_s3::Bucket,
+    pub(crate) reaper: Rc<Reaper>,
 }
+
+/// The longest time that a shutdown waits: a year, which is a number that clocks can add.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl S3Storage {
     /// The address of the bucket: endpoint and bucket, without keys or signatures.
@@ -209,9 +229,8 @@ impl S3Storage {
                 .with_key(key));
         }
         Ok(Rc::new(S3MultipartUpload::new(
-            Rc::clone(&self.driver),
-            key.clone(),
-            upload_id.clone(),
+            Upload::new(Rc::clone(&self.driver), key.clone(), upload_id.clone()),
+            Rc::clone(&self.reaper),
             operation_id,
             self.capabilities.complete_create,
             checksums,
@@ -230,14 +249,14 @@ impl S3Storage {
             let mut result = route.place.full(Operation::DeleteObjects, key).map(|_| ());
             if result.is_ok() && key.broken_rule() == Some(KeyRule::ControlCharacter) {
                 // The body of DeleteObjects is XML, which cannot hold it: it goes by itself.
-                result = self.driver.run(&DeleteObject { key, options: DeleteOptions::default() }).await;
+                result = self.driver.go_on(&DeleteObject { key, options: DeleteOptions::default() }).await;
             } else if result.is_ok() {
                 asked.push(key.clone());
             }
             results.insert(key, result);
         }
         for batch in asked.chunks(DELETE_KEYS_MAX) {
-            match self.driver.run(&DeleteObjects { keys: batch, shape: &self.shape }).await {
+            match self.driver.go_on(&DeleteObjects { keys: batch, shape: &self.shape }).await {
                 Ok(said) => {
                     for (key, result) in batch.iter().zip(said) {
                         if let Some(slot) = results.get_mut(key) {
@@ -310,7 +329,10 @@ impl ObjectStorage for S3Storage {
     }
 
     fn delete_many<'a>(&'a self, keys: &'a [Key]) -> LocalBoxFuture<'a, Result<Vec<Result<()>>>> {
-        Box::pin(async move { Ok(self.delete_objects(keys).await) })
+        Box::pin(async move {
+            let _admitted = self.driver.admission.admit(Operation::DeleteObjects)?;
+            Ok(self.delete_objects(keys).await)
+        })
     }
 
     fn copy<'a>(
@@ -336,9 +358,16 @@ impl ObjectStorage for S3Storage {
         Box::pin(async move {
             let checksums = self.driver.sends_checksums();
             let stamp = options.operation_id.unwrap_or_else(OperationId::random);
-            let upload_id =
-                self.driver.run(&CreateMultipartUpload { key, options, checksums, stamp }).await?;
-            self.upload(key, &upload_id, checksums, Some(stamp))
+            let (driver, owned) = (Rc::clone(&self.driver), key.clone());
+            let request = Box::pin(async move {
+                driver.run(&CreateMultipartUpload { key: &owned, options, checksums, stamp }).await
+            });
+            let creation = Creation { driver: Rc::clone(&self.driver), key: key.clone(), request };
+            let begun = self.reaper.creating(creation).await;
+            if begun.as_ref().map_or_else(Error::is_indeterminate, |begun| begun.maybe_another) {
+                self.reaper.in_doubt();
+            }
+            self.upload(key, &begun?.id, checksums, Some(stamp))
         })
     }
 
@@ -360,6 +389,26 @@ impl ObjectStorage for S3Storage {
 
     fn capabilities(&self) -> Capabilities {
         self.capabilities
+    }
+
+    fn shutdown(&self, deadline: Duration) -> LocalBoxFuture<'_, ShutdownReport> {
+        Box::pin(async move {
+            let Driver { admission, deadlines, .. } = &*self.driver;
+            let ends = clock::now() + deadline.min(SHUTDOWN_MAX);
+            admission.enter(Phase::ShuttingDown);
+            self.reaper.begin_drain();
+            let drained = pin!(poll_fn(|cx| {
+                let idle = admission.poll_idle(cx).is_ready();
+                if self.reaper.poll_drained(cx).is_ready() && idle { Poll::Ready(()) } else { Poll::Pending }
+            }));
+            // What has not ended by then is in the report.
+            let _ = deadlines.within(ends, drained).await;
+            admission.enter(Phase::ShutDown);
+            let mut report = self.reaper.end_drain();
+            report.operations_unfinished = admission.under_way();
+            self.driver.route().transport.forget_idle();
+            report
+        })
     }
 }
 

@@ -34,6 +34,11 @@ pub(crate) enum Command {
         seed: Option<u64>,
         memory_bytes_max: u64,
     },
+    Sweep {
+        store: StoreArguments,
+        older_than: Duration,
+        dry_run: bool,
+    },
     Credentials {
         store: StoreArguments,
         json: bool,
@@ -93,6 +98,7 @@ const RUN: &[Known] = &[
     ("keys-are-paths", None),
 ];
 const BIG_OBJECT: &[Known] = &[("size", Some("SIZE")), ("seed", Some("N")), ("max-memory", Some("SIZE"))];
+const SWEEP: &[Known] = &[("older-than", Some("AGE")), ("dry-run", None)];
 const CREDENTIALS: &[Known] = &[("json", None)];
 const REFRESH: &[Known] = &[("quick", None)];
 const SERVE: &[Known] =
@@ -102,6 +108,7 @@ const SERVE: &[Known] =
 const COMMANDS: &[(&str, &[&[Known]])] = &[
     ("", &[STORE, RUN]),
     ("big-object", &[STORE, BIG_OBJECT]),
+    ("sweep", &[STORE, SWEEP]),
     ("credentials", &[STORE, CREDENTIALS]),
     ("refresh", &[REFRESH]),
     ("serve", &[SERVE]),
@@ -159,6 +166,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     }
     match COMMANDS[command.unwrap_or(0)].0 {
         "big-object" => big_object(given),
+        "sweep" => sweep(given),
         "credentials" => Ok(Command::Credentials { json: given.flag("json"), store: StoreArguments(given) }),
         "refresh" => Ok(Command::Refresh { quick: given.flag("quick") }),
         "serve" => serve(&given),
@@ -319,6 +327,31 @@ fn big_object(given: Given) -> Result<Command, Usage> {
         memory_bytes_max: given.size("max-memory")?.unwrap_or(MEMORY_BYTES_MAX_DEFAULT),
         store: StoreArguments(given),
     })
+}
+
+fn sweep(given: Given) -> Result<Command, Usage> {
+    let Some(text) = given.text("older-than") else {
+        return usage(
+            "how old? --older-than 1d leaves alone what was begun within a day, such as writers at work",
+        );
+    };
+    let Some(older_than) = parse_age(text) else {
+        return usage(format!("--older-than {text}: write an age as 90s, 30m, 12h or 7d"));
+    };
+    Ok(Command::Sweep { older_than, dry_run: given.flag("dry-run"), store: StoreArguments(given) })
+}
+
+fn parse_age(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
 fn serve(given: &Given) -> Result<Command, Usage> {
@@ -493,6 +526,8 @@ mod tests {
             ("--timeout 0", "1 to 86400"),
             ("big-object --size 2GB", "2GiB"),
             ("serve --port 70000", "65535"),
+            ("sweep --bucket b", "--older-than 1d"),
+            ("sweep --bucket b --older-than 1", "90s, 30m, 12h or 7d"),
             ("--bucket b extra", "stands alone"),
         ] {
             let problem = problem(line);
@@ -522,6 +557,16 @@ mod tests {
         }
         for text in ["", "MiB", "2GB", "-1", "99999999TiB", "1.5GiB"] {
             assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_have_units() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("2m", 120), ("12h", 43_200), ("7d", 604_800)] {
+            assert_eq!(parse_age(text), Some(Duration::from_secs(seconds)));
+        }
+        for text in ["", "7", "d", "1w", "1.5h", "-1d", "999999999999999999d"] {
+            assert_eq!(parse_age(text), None, "{text}");
         }
     }
 

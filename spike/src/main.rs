@@ -11,6 +11,7 @@ mod scenario;
 mod scenarios;
 mod serve;
 mod stopwatch;
+mod sweep;
 mod target;
 
 use std::fmt::Display;
@@ -25,6 +26,7 @@ use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::report::Table;
 use crate::run::Run;
+use crate::sweep::Sweep;
 
 fn main() {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
@@ -75,6 +77,18 @@ fn obey(command: Command) -> Exit {
                         let task = BigObject { run, store, bytes, seed, memory_bytes_max };
                         big_object::big_object(&task, &table, interrupt).await
                     }
+                    Err(usage) => complain(&usage),
+                }
+            });
+        }
+        Command::Sweep { store, older_than, dry_run } => {
+            return on_a_runtime(async {
+                match store.store("sweep").await {
+                    Ok(Some(store)) if !store.create_bucket => {
+                        sweep::sweep(&Sweep { store, older_than, dry_run }, &table).await
+                    }
+                    Ok(Some(_)) => complain(&"a bucket that --create-bucket makes has nothing to sweep"),
+                    Ok(None) => complain(&"which store? --bucket NAME, or --url URL"),
                     Err(usage) => complain(&usage),
                 }
             });

@@ -68,7 +68,15 @@ impl Served {
     /// How many keys and uploads there are, according to another run of the program: it says what it would have
     /// to leave alone. Here: the bucket can be told to be empty only by looking.
     fn keys(&self) -> usize {
-        use object_storage::{ObjectStorageExt, StorageConfig};
+        use object_storage::ObjectStorageExt;
+        self.with_store(async |store| {
+            let objects = store.list_all("").await.expect("listed").len();
+            objects + store.list_uploads("").await.expect("listed").len()
+        })
+    }
+
+    fn with_store<T>(&self, work: impl AsyncFnOnce(&dyn object_storage::ObjectStorage) -> T) -> T {
+        use object_storage::StorageConfig;
         let config = StorageConfig::object(self.text("bucket"))
             .endpoint(self.text("endpoint"))
             .region(self.text("region"))
@@ -77,9 +85,7 @@ impl Served {
             .build()
             .expect("valid");
         compio::runtime::Runtime::new().expect("a runtime").block_on(async {
-            let store = s3_backend::factory(&config).expect("built in").open().await.expect("opened");
-            let objects = store.list_all("").await.expect("listed").len();
-            objects + store.list_uploads("").await.expect("listed").len()
+            work(&*s3_backend::factory(&config).expect("built in").open().await.expect("opened")).await
         })
     }
 }
@@ -274,6 +280,39 @@ fn an_interrupted_run_removes_its_bucket() {
     assert!(rest.iter().any(|line| line.contains("interrupted")), "{rest:?}");
     let (_, table, _) = served.run(&["--endpoint", endpoint, "--bucket", &bucket, "--only", "put-and-get"]);
     assert!(table.contains("NoSuchBucket"), "{table}");
+}
+
+#[test]
+fn uploads_left_behind_are_named_and_swept_and_young_ones_spared() {
+    use object_storage::{Key, MultipartOptions};
+    let served = Served::start(&[]);
+    served.with_store(async |store| {
+        for key in ["jobs/1", "jobs/2", "other/3"] {
+            let key = Key::parse(key).expect("a key");
+            store.create_multipart_upload(&key, MultipartOptions::default()).await.expect("begun");
+        }
+    });
+    let sweep = |options: &[&str]| {
+        let mut arguments =
+            vec!["sweep", "--endpoint", served.text("endpoint"), "--bucket", served.text("bucket")];
+        arguments.extend(options);
+        served.run(&arguments)
+    };
+    let (code, out, err) = sweep(&["--older-than", "1d"]);
+    assert_eq!(
+        (code, out.trim_end()),
+        (0, "uploads: 3 found, 0 aborted, 3 not old enough, 0 failed"),
+        "{err}"
+    );
+    let (code, out, _) = sweep(&["--prefix", "jobs", "--older-than", "0s", "--dry-run"]);
+    assert_eq!((code, out.lines().count()), (0, 3), "{out}");
+    assert!(out.ends_with("uploads: 2 found, 2 would be aborted, 0 not old enough\n"), "{out}");
+    let (code, out, _) = sweep(&["--prefix", "jobs", "--older-than", "0s"]);
+    assert_eq!((code, out.trim_end()), (0, "uploads: 2 found, 2 aborted, 0 not old enough, 0 failed"));
+    let (code, out, _) = sweep(&["--older-than", "0s"]);
+    assert_eq!((code, out.trim_end()), (0, "uploads: 1 found, 1 aborted, 0 not old enough, 0 failed"));
+    let (code, _, err) = run(&["sweep", "--older-than", "1d"]);
+    assert!(code == 2 && err.contains("--bucket NAME"), "{err}");
 }
 
 #[test]

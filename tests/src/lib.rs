@@ -1,11 +1,11 @@
 //! What every store promises, run against all of them, and the servers it takes to do so.
 //!
-//! The promises are those of the documentation of [`object_storage::ObjectStorage`]; each is one function in
-//! [`mod@conformance`]. A store is put to the test with one line, see [`conformance!`].
+//! The promises are in [`object_storage::testing::conformance`]; a store is put to the test with one line, see
+//! [`conformance_tests!`](object_storage::testing::conformance_tests!).
 
+use object_storage::LocalBoxFuture;
 use object_storage::config::Transport;
 
-pub mod conformance;
 pub mod fault_proxy;
 pub mod matrix;
 pub mod moto;
@@ -29,4 +29,13 @@ pub fn transport() -> Transport {
         Ok("cyper") => Transport::Cyper,
         Ok(other) => panic!("OBJECT_STORAGE_TESTS_TRANSPORT is {other:?}, not \"direct\" or \"cyper\""),
     }
+}
+
+/// Drives a test to its end on a compio runtime of its own.
+///
+/// # Panics
+///
+/// When the system gives no runtime, or the test panics.
+pub fn on_compio(test: LocalBoxFuture<'static, ()>) {
+    compio::runtime::Runtime::new().expect("a compio runtime starts").block_on(test);
 }

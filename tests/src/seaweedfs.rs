@@ -8,6 +8,7 @@
     reason = "a test harness, which starts a server: it blocks, reads the environment and the clock"
 )]
 
+mod dialect;
 mod sts;
 
 use std::io::{Read, Write};
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+pub use self::dialect::DIALECT;
 pub use self::sts::Sts;
 use crate::server::process::Guarded;
 use crate::server::{install, skip};

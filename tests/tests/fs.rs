@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use object_storage::testing::conformance::Subject;
+use object_storage::testing::conformance_tests;
 use object_storage::{CompioFsStorage, FsOptions};
-use tests::conformance::Subject;
 
-tests::conformance!(fs, || async {
+conformance_tests!(fs, tests::on_compio, || async {
     let root = tempfile::tempdir().expect("a directory of its own");
     let store = CompioFsStorage::open(root.path(), FsOptions::default()).await.expect("a store");
-    Subject::new(Rc::new(store)).keeping(root)
+    let second = CompioFsStorage::open(root.path(), FsOptions::default()).await.expect("a store");
+    Subject::new(Rc::new(store)).with_second(Rc::new(second)).keeping(root)
 });

@@ -3,6 +3,10 @@
 use std::rc::Rc;
 
 use object_storage::InMemoryStorage;
-use tests::conformance::Subject;
+use object_storage::testing::conformance::Subject;
+use object_storage::testing::conformance_tests;
 
-tests::conformance!(memory, || async { Subject::new(Rc::new(InMemoryStorage::new())) });
+conformance_tests!(memory, tests::on_compio, || async {
+    let store = InMemoryStorage::new();
+    Subject::new(Rc::new(store.clone())).with_second(Rc::new(store))
+});

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use object_storage::config::{ObjectConfigBuilder, UrlStyle};
+use object_storage::testing::conformance::{Dialect, Quirk, Subject};
+use object_storage::testing::conformance_tests;
 use object_storage::{ObjectStorage, StorageConfig};
 use spike::server::{Server, ServerOptions};
-use tests::conformance::{Dialect, Quirk, Subject};
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let options = ServerOptions { domain: Some("localhost".to_owned()), ..ServerOptions::default() };
@@ -31,13 +32,15 @@ async fn subject(with: impl FnOnce(ObjectConfigBuilder) -> ObjectConfigBuilder) 
         .conditional_delete(true)
         .ordered_list(true);
     let config = with(config).build().expect("a configuration that works");
-    let storage = s3_backend::factory(&config).expect("a factory").open().await.expect("a store");
-    Subject::new(storage as Rc<dyn ObjectStorage>).with_dialect(AWS)
+    let factory = s3_backend::factory(&config).expect("a factory");
+    let [storage, second] = [factory.open().await, factory.open().await];
+    let storage: Rc<dyn ObjectStorage> = storage.expect("a store");
+    Subject::new(storage).with_second(second.expect("another")).with_dialect(AWS)
 }
 
-tests::conformance!(path_style, || subject(|config| config.endpoint(SERVER.endpoint())));
+conformance_tests!(path_style, tests::on_compio, || subject(|config| config.endpoint(SERVER.endpoint())));
 
-tests::conformance!(virtual_host_style_under_a_prefix, || async {
+conformance_tests!(virtual_host_style_under_a_prefix, tests::on_compio, || async {
     const PREFIX: &str = "a prefix/with%2Fé";
     let subject = subject(|config| {
         let endpoint = format!("http://localhost:{}", SERVER.port());

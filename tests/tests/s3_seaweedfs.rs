@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use object_storage::config::{ObjectConfigBuilder, UrlStyle};
+use object_storage::testing::conformance::Subject;
+use object_storage::testing::conformance_tests;
 use object_storage::{ObjectStorage, StorageConfig};
 use tempfile::NamedTempFile;
-use tests::conformance::{Dialect, Subject};
-use tests::seaweedfs::{Options, SeaweedFs};
+use tests::seaweedfs::{self, Options, SeaweedFs};
 
 async fn subject(config: ObjectConfigBuilder) -> Subject {
     let config = config
@@ -19,8 +20,10 @@ async fn subject(config: ObjectConfigBuilder) -> Subject {
         .conditional_delete(true)
         .build()
         .expect("a configuration that works");
-    let storage = s3_backend::factory(&config).expect("a factory").open().await.expect("a store");
-    Subject::new(storage as Rc<dyn ObjectStorage>).with_dialect(Dialect::SEAWEEDFS)
+    let factory = s3_backend::factory(&config).expect("a factory");
+    let [storage, second] = [factory.open().await, factory.open().await];
+    let storage: Rc<dyn ObjectStorage> = storage.expect("a store");
+    Subject::new(storage).with_second(second.expect("another")).with_dialect(seaweedfs::DIALECT)
 }
 
 static PLAIN: LazyLock<Option<&'static SeaweedFs>> = LazyLock::new(|| {
@@ -29,7 +32,7 @@ static PLAIN: LazyLock<Option<&'static SeaweedFs>> = LazyLock::new(|| {
     Some(server)
 });
 
-tests::conformance!(http_path_style, || async {
+conformance_tests!(http_path_style, tests::on_compio, || async {
     let server = (*PLAIN)?;
     Some(
         subject(
@@ -54,7 +57,7 @@ static TLS: LazyLock<Option<Tls>> = LazyLock::new(|| {
     Some(Tls { server, ca_file })
 });
 
-tests::conformance!(https_virtual_host_style, || async {
+conformance_tests!(https_virtual_host_style, tests::on_compio, || async {
     let tls = TLS.as_ref()?;
     let config = StorageConfig::object("conformance")
         .transport(tests::transport())

@@ -19,6 +19,8 @@ mod connections;
 mod integrity;
 #[path = "s3_wire/mending.rs"]
 mod mending;
+#[path = "s3_wire/reaper.rs"]
+mod reaper;
 #[path = "s3_wire/requests.rs"]
 mod requests;
 #[path = "s3_wire/secrets.rs"]

@@ -2,17 +2,21 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
+use object_storage::testing::conformance::{PROMISES, Subject, run};
+use object_storage::testing::conformance_tests;
 use object_storage::{
     Capabilities, CompleteOptions, CopyOptions, DeleteOptions, Error, ErrorKind, GetOptions, GetOutcome,
     HeadOptions, HeadOutcome, InMemoryStorage, Key, ListOptions, ListPage, ListUploadsOptions,
     LocalBoxFuture, MultipartOptions, MultipartUpload, ObjectStorage, Operation, OperationId, PageToken,
     Part, PartNumber, PartsPage, Payload, PutMode, PutOptions, PutOutcome, RangePolicy, Resolution, Result,
-    UploadId, UploadsPage,
+    ShutdownReport, UploadId, UploadsPage,
 };
-use tests::conformance::{PROMISES, Subject, run};
 
-tests::conformance!(refusing, || async { Subject::new(Rc::new(Odd::new(Flaw::RefusesAllItMay))) });
+conformance_tests!(refusing, tests::on_compio, || async {
+    Subject::new(Rc::new(Odd::new(Flaw::RefusesAllItMay)))
+});
 
 /// How a store differs from the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +41,13 @@ enum Flaw {
     SaysItCannotCreate,
     EveryIdIsApplied,
     ForgetsIds,
+    ShutdownDoesNothing,
+    TiesNothing,
+    UploadsAreDatedYesterday,
 }
 
 /// Every flaw, and a promise that must notice it.
-const FLAWS: [(Flaw, &str, &str); 18] = [
+const FLAWS: [(Flaw, &str, &str); 21] = [
     (Flaw::CreateOverwrites, "races", "of_many_creators_exactly_one_wins"),
     (Flaw::MatchOverwrites, "races", "a_counter_kept_by_compare_and_swap_loses_nothing"),
     (Flaw::DeleteIgnoresItsCondition, "deletes", "a_delete_matching_another_version_is_refused"),
@@ -63,13 +70,20 @@ const FLAWS: [(Flaw, &str, &str); 18] = [
     (Flaw::SaysItCannotCreate, "conditions", "create_stores_where_nothing_is"),
     (Flaw::EveryIdIsApplied, "resolving", "another_id_is_told_what_is_there"),
     (Flaw::ForgetsIds, "resolving", "a_create_driven_again_is_what_it_was"),
+    (Flaw::ShutdownDoesNothing, "uploads_left", "a_store_that_was_shut_down_refuses_what_is_new"),
+    (Flaw::TiesNothing, "uploads_left", "a_tied_upload_goes_with_its_handle"),
+    (Flaw::UploadsAreDatedYesterday, "uploads_left", "a_sweep_takes_what_is_old_and_spares_what_is_young"),
 ];
 
 #[test]
 fn every_flaw_breaks_the_promise_about_it() {
     for (flaw, area, promise) in FLAWS {
-        let open = || async move { Subject::new(Rc::new(Odd::new(flaw))) };
-        let broken = catch_unwind(AssertUnwindSafe(|| run(area, promise, open))).is_err();
+        let open = move || async move {
+            let odd = Odd::new(flaw);
+            let second = odd.inner.clone();
+            Subject::new(Rc::new(odd)).with_second(Rc::new(second))
+        };
+        let broken = catch_unwind(AssertUnwindSafe(|| run(area, promise, tests::on_compio, open))).is_err();
         assert!(broken, "{area}::{promise} does not notice {flaw:?}");
     }
 }
@@ -253,7 +267,13 @@ impl ObjectStorage for Odd {
         options: &'a ListUploadsOptions,
         page: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<UploadsPage>> {
-        self.inner.list_multipart_uploads_page(options, page)
+        Box::pin(async move {
+            let mut listed = self.inner.list_multipart_uploads_page(options, page).await?;
+            if self.is(Flaw::UploadsAreDatedYesterday) {
+                listed.as_of = listed.as_of.map(|as_of| as_of + Duration::from_secs(24 * 3600));
+            }
+            Ok(listed)
+        })
     }
 
     fn resolve<'a>(&'a self, key: &'a Key, id: OperationId) -> LocalBoxFuture<'a, Result<Resolution>> {
@@ -266,6 +286,13 @@ impl ObjectStorage for Odd {
                 resolution => resolution,
             })
         })
+    }
+
+    fn shutdown(&self, deadline: Duration) -> LocalBoxFuture<'_, ShutdownReport> {
+        match self.flaw {
+            Flaw::ShutdownDoesNothing => Box::pin(async { ShutdownReport::default() }),
+            _ => self.inner.shutdown(deadline),
+        }
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -330,5 +357,9 @@ impl MultipartUpload for OddUpload {
 
     fn list_parts_page<'a>(&'a self, page: Option<&'a PageToken>) -> LocalBoxFuture<'a, Result<PartsPage>> {
         self.inner.list_parts_page(page)
+    }
+
+    fn abort_on_drop(&self) -> bool {
+        self.flaw == Flaw::TiesNothing || self.inner.abort_on_drop()
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::storage::MultipartUpload;
+use crate::sweep::is_gone;
 
 use super::uploader::guarded;
 
@@ -41,22 +42,11 @@ pub(super) async fn clean_up(upload: &dyn MultipartUpload, unsettled: bool) -> R
 
 /// An error that says so if the upload still has parts.
 async fn what_is_left(upload: &dyn MultipartUpload) -> Result<Option<Error>> {
-    let listed = guarded(Operation::ListParts, upload.key(), async { upload.list_parts_page(None).await });
-    match listed.await {
-        Ok(page) if page.parts.is_empty() && page.next.is_none() => Ok(None),
-        Ok(_) => Ok(Some(
-            Error::new(
-                ErrorKind::Indeterminate,
-                Operation::AbortMultipartUpload,
-                "parts landed after the abort",
-            )
-            .with_key(upload.key()),
-        )),
-        Err(error) if error.is_not_found() => Ok(None),
-        // Allowed to abort and not to list, or a store that cannot list: the abort itself went well.
-        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
+    let gone = guarded(Operation::ListParts, upload.key(), async { is_gone(upload).await });
+    if gone.await? {
+        return Ok(None);
     }
+    let message = "parts landed after the abort";
+    let error = Error::new(ErrorKind::Indeterminate, Operation::AbortMultipartUpload, message);
+    Ok(Some(error.with_key(upload.key())))
 }

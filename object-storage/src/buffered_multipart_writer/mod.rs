@@ -75,11 +75,11 @@ use self::window::{End, Window};
 /// `Aborted`. Begin again with a new writer.
 ///
 /// **Dropping** a writer that was not finished gives the object up: parts being sent are cancelled and the
-/// upload is aborted by a task in the background, which needs the runtime to live on for a moment.
-/// [`abort`](Self::abort) waits for it. If the process or the runtime ends first, or the store cannot be reached,
-/// the upload stays behind and costs space until somebody finds it
-/// ([`list_uploads`](crate::ObjectStorageExt::list_uploads)) and aborts it; a lifecycle rule of the bucket can do
-/// that. Once the last request is on its way nothing is aborted any more, because the object may already be
+/// upload is aborted in the background, which needs the runtime to live on for a moment.
+/// [`abort`](Self::abort) waits for it, and so does [`shutdown`](crate::ObjectStorage::shutdown) of the store, for all
+/// of its writers. If the process or the runtime ends first, or the store cannot be reached, the upload stays behind and
+/// costs space until it is swept ([`sweep_uploads`](crate::ObjectStorageExt::sweep_uploads)); a lifecycle rule of the
+/// bucket can do that too. Once the last request is on its way nothing is aborted any more, because the object may already be
 /// made of these parts: completing is then carried to its end in the background, and a single put is
 /// cancelled and leaves the object stored or not.
 ///
@@ -388,7 +388,7 @@ impl BufferedMultipartWriter {
 impl Drop for BufferedMultipartWriter {
     /// Only tells the uploader; what is to be done then is its work.
     fn drop(&mut self) {
-        self.window.borrow_mut().stop();
+        self.window.borrow_mut().drop_writer();
     }
 }
 

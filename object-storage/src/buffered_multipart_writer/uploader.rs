@@ -105,8 +105,13 @@ impl Uploader {
             Ok(upload) => upload,
             Err(error) => return End::failed(Some(self.definite(error)), None),
         };
+        let aborted_by_store = upload.abort_on_drop();
         match self.send_parts(&*upload).await {
             Ok(parts) => self.complete(&*upload, &parts).await,
+            // Dropping the handle is all there is to do: the store goes on where this task might end too early.
+            Err(gave_up) if aborted_by_store && self.window.borrow().is_dropped() => {
+                End::failed(gave_up.error, None)
+            }
             Err(gave_up) => {
                 self.window.borrow_mut().give_up();
                 let left_behind = clean_up(&*upload, gave_up.unsettled).await.err();

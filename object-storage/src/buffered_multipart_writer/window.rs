@@ -17,6 +17,8 @@ pub(super) struct Window {
     /// The whole object, when it fits into one put.
     whole: Option<CutPart>,
     order: Order,
+    /// Nobody waits for the end.
+    is_dropped: bool,
     /// A failed upload is being cleaned up: nothing more is taken, and the error is told when that is over.
     giving_up: bool,
     end: Option<End>,
@@ -112,6 +114,12 @@ impl Window {
         wake(&mut self.uploader);
     }
 
+    /// Says that nobody is there any more to hear how it ended.
+    pub(super) fn drop_writer(&mut self) {
+        self.is_dropped = true;
+        self.stop();
+    }
+
     /// Ready when `fits` says so of the bytes held here, or when that will never be: then with the error.
     pub(super) fn poll_room(
         &mut self,
@@ -201,6 +209,10 @@ impl Window {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.order == Order::Stop
+    }
+
+    pub(super) fn is_dropped(&self) -> bool {
+        self.is_dropped
     }
 
     /// Ready when the writer wants it to stop.

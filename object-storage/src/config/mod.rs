@@ -232,17 +232,23 @@ impl fmt::Display for StorageConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StorageConfig::Fs(FsConfig { root, durability: Durability::Full }) => {
-                write!(f, "files in {}, durable", root.display())
+                write!(f, "files in {}, durable", printable(root))
             }
             StorageConfig::Fs(FsConfig { root, durability: Durability::None }) => {
                 write!(
                     f,
                     "files in {}, NOT durable: a power failure may lose acknowledged objects",
-                    root.display()
+                    printable(root)
                 )
             }
             StorageConfig::Object(object) => write!(f, "{object}"),
             StorageConfig::Memory => write!(f, "memory: nothing outlives the process"),
         }
     }
+}
+
+/// A path in one line, whatever it holds.
+fn printable(path: &Path) -> String {
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    path.to_string_lossy().chars().map(printable).collect()
 }

@@ -394,7 +394,7 @@ impl fmt::Display for ObjectConfig {
                 TlsRoots::CaFile => write!(f, ", trusting only given certificates")?,
             }
             if let Some(file) = &self.ca_file {
-                write!(f, " ({})", file.display())?;
+                write!(f, " ({})", super::printable(file))?;
             }
         }
         if let Some(proxy) = &self.proxy {

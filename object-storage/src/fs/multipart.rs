@@ -34,8 +34,9 @@ use crate::storage::{
 use super::failure::Task;
 use super::footer::Footer;
 use super::list::{check_page_size, foreign_token};
+use super::operations::Operations;
 use super::publish::store;
-use super::temp::{Temp, Unfinished, remove_directory, write_end};
+use super::temp::{self, Temp, Unfinished, remove_directory, write_end};
 use super::tree::{
     DIRECTORY_MODE, FILE_MODE, Tree, entries, is_random_name, lock_exclusive, random_name, regular_bytes,
 };
@@ -87,8 +88,11 @@ impl MultipartUpload for FsUpload {
             }
             let (tree, key, id) = self.owned();
             let publish_task = task.clone();
-            let publish =
-                move |temp, etag| publish_part(&tree, &publish_task, &key, &id, number, temp, etag, size);
+            let under_way = self.store.operations.begin(&task)?;
+            let publish = move |temp, etag| {
+                let _under_way = under_way;
+                publish_part(&tree, &publish_task, &key, &id, number, temp, etag, size)
+            };
             let store = &self.store;
             write_file(&store.tree, &store.gate, &task, payload, Attributes::new(), None, publish).await
         })
@@ -103,7 +107,17 @@ impl MultipartUpload for FsUpload {
             let task = self.task(Operation::CompleteMultipartUpload);
             let (tree, key, id) = self.owned();
             let (parts, closure_task) = (parts.to_vec(), task.clone());
-            let joined = move || complete(&tree, &closure_task, &key, &id, &parts, &options.mode);
+            let operations = self.store.operations.clone();
+            let under_way = operations.begin(&task)?;
+            let is_tied = operations.untie(&self.id);
+            let joined = move || {
+                let _under_way = under_way;
+                let joined = complete(&tree, &closure_task, &key, &id, &parts, &options.mode);
+                if is_tied && joined.as_ref().is_err_and(|error| !error.is_indeterminate()) {
+                    operations.tie(&key, &id);
+                }
+                joined
+            };
             self.store
                 .gate
                 .run(joined)
@@ -117,7 +131,16 @@ impl MultipartUpload for FsUpload {
             let task = self.task(Operation::AbortMultipartUpload);
             let (tree, key, id) = self.owned();
             let closure_task = task.clone();
-            let aborted = move || abort(&tree, &closure_task, &key, &id);
+            let operations = self.store.operations.clone();
+            let under_way = operations.begin(&task)?;
+            let aborted = move || {
+                let _under_way = under_way;
+                let aborted = abort(&tree, &closure_task, &key, &id);
+                if aborted.is_ok() {
+                    operations.aborted(&id);
+                }
+                aborted
+            };
             self.store
                 .gate
                 .run(aborted)
@@ -135,9 +158,63 @@ impl MultipartUpload for FsUpload {
             };
             let (tree, key, id) = self.owned();
             let closure_task = task.clone();
-            let listed = move || list_parts(&tree, &closure_task, &key, &id, after);
+            let under_way = self.store.operations.begin(&task)?;
+            let listed = move || {
+                let _under_way = under_way;
+                list_parts(&tree, &closure_task, &key, &id, after)
+            };
             self.store.gate.run(listed).await.unwrap_or_else(|| Err(shut_down(&task, ErrorKind::Unavailable)))
         })
+    }
+
+    /// The writer's task aborts what it gives up; the store remembers it for what that task does not live to do.
+    fn abort_on_drop(&self) -> bool {
+        self.store.operations.tie(&self.key, &self.id);
+        false
+    }
+}
+
+/// Whether anybody still waits for an upload that is being made: clones of it are held by both sides.
+#[derive(Clone)]
+pub(super) struct Unseen {
+    operations: Operations,
+    sides: Arc<()>,
+}
+
+impl Unseen {
+    pub(super) fn new(operations: &Operations) -> Unseen {
+        Unseen { operations: operations.clone(), sides: Arc::new(()) }
+    }
+
+    /// The upload that was made, on its way to whoever waits; removed at once if nobody does any more.
+    pub(super) fn upload(self, tree: &Tree, key: Key, id: UploadId) -> UnseenUpload {
+        let task = Task::on(Operation::CreateMultipartUpload, &key);
+        let is_awaited = Arc::strong_count(&self.sides) > 1;
+        let is_removed = !is_awaited && abort(tree, &task, &key, &id).is_ok();
+        UnseenUpload { operations: self.operations, key, id, is_left: !is_removed }
+    }
+}
+
+/// An upload that was made. If it is dropped unseen it is aborted when the store is shut down.
+pub(super) struct UnseenUpload {
+    operations: Operations,
+    key: Key,
+    id: UploadId,
+    is_left: bool,
+}
+
+impl UnseenUpload {
+    pub(super) fn seen(mut self) -> UploadId {
+        self.is_left = false;
+        self.id.clone()
+    }
+}
+
+impl Drop for UnseenUpload {
+    fn drop(&mut self) {
+        if self.is_left {
+            self.operations.tie(&self.key, &self.id);
+        }
     }
 }
 
@@ -449,7 +526,7 @@ fn list_parts(tree: &Tree, task: &Task, key: &Key, id: &UploadId, after: u16) ->
 /// Every page reads the descriptions of all uploads and keeps those that come next: memory is bounded by the
 /// page, and uploads are few, as each is either in progress or a leftover.
 pub(super) fn list_uploads(
-    tree: &Tree,
+    tree: &Arc<Tree>,
     options: &ListUploadsOptions,
     token: Option<&PageToken>,
 ) -> Result<UploadsPage> {
@@ -488,6 +565,7 @@ pub(super) fn list_uploads(
             more = true;
         }
     }
+    let as_of = if found.is_empty() { None } else { temp::now(tree).ok() };
     let next =
         found.last_key_value().filter(|_| more).map(|((key, id), _)| PageToken::new(format!("{id}{key}")));
     let mut uploads = Vec::with_capacity(found.len());
@@ -497,5 +575,5 @@ pub(super) fn list_uploads(
         })?;
         uploads.push(UploadInfo::new(key, UploadId::new(&id), Some(initiated)));
     }
-    Ok(UploadsPage::new(uploads, next))
+    Ok(UploadsPage::new(uploads, next).with_as_of(as_of))
 }

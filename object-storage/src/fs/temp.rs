@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
 use rustix::io::{Errno, pwritev};
@@ -117,12 +117,16 @@ impl Drop for Temp {
     }
 }
 
+/// The present time by the file system's own clock, which a file made now bears.
+pub(super) fn now(tree: &Arc<Tree>) -> io::Result<SystemTime> {
+    Ok(modified(&fstat(&Temp::create(tree)?.file)?))
+}
+
 /// Removes from `%tmp` what was last changed longer ago than `age` and is not locked, and says how many.
 ///
 /// What cannot be removed stays for the next time: a sweep is a convenience and fails nobody's start.
 pub(super) fn sweep(tree: &Arc<Tree>, age: Duration) -> io::Result<usize> {
-    // A file made now has the present time of the file system's own clock.
-    let now = modified(&fstat(&Temp::create(tree)?.file)?);
+    let now = now(tree)?;
     let mut swept = 0;
     for entry in entries(&tree.tmp)? {
         let (name, file_type) = entry?;

@@ -259,6 +259,7 @@ impl State {
         &self,
         options: &ListUploadsOptions,
         page: Option<&PageToken>,
+        now: SystemTime,
     ) -> Result<UploadsPage> {
         let page_size = check_page_size(options.page_size, Operation::ListMultipartUploads)?;
         let after = match page {
@@ -287,7 +288,7 @@ impl State {
         let info = |(_, id, upload): (_, &UploadId, &Upload)| {
             UploadInfo::new(upload.key.clone(), id.clone(), Some(upload.initiated))
         };
-        Ok(UploadsPage::new(uploads.into_iter().map(info).collect(), next))
+        Ok(UploadsPage::new(uploads.into_iter().map(info).collect(), next).with_as_of(Some(now)))
     }
 }
 

@@ -1,7 +1,9 @@
 //! [`InMemoryUpload`]: an upload in parts, and how the parts become an object.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::future::LocalBoxFuture;
@@ -18,7 +20,7 @@ use crate::payload::Payload;
 use crate::storage::{MultipartUpload, PageToken, Part, PartNumber, PartsPage, UploadId};
 
 use super::state::{Failure, State};
-use super::{InMemoryStorage, now};
+use super::{Client, InMemoryStorage, now};
 
 /// The parts of a page of [`MultipartUpload::list_parts_page`]: as many as S3 shows.
 const PARTS_PAGE_MAX: usize = 1000;
@@ -30,6 +32,8 @@ pub(super) struct Upload {
     operation_id: OperationId,
     pub(super) initiated: SystemTime,
     parts: BTreeMap<PartNumber, StoredPart>,
+    /// Whose handle it is tied to.
+    tied_to: Option<Arc<Client>>,
 }
 
 struct StoredPart {
@@ -44,7 +48,11 @@ impl Upload {
         operation_id: OperationId,
         initiated: SystemTime,
     ) -> Upload {
-        Upload { key, attributes, operation_id, initiated, parts: BTreeMap::new() }
+        Upload { key, attributes, operation_id, initiated, parts: BTreeMap::new(), tied_to: None }
+    }
+
+    pub(super) fn is_tied_to(&self, client: &Arc<Client>) -> bool {
+        self.tied_to.as_ref().is_some_and(|tied_to| Arc::ptr_eq(tied_to, client))
     }
 
     /// The bytes of these parts, one after the other, if they may be joined so.
@@ -80,11 +88,13 @@ pub(super) struct InMemoryUpload {
     storage: InMemoryStorage,
     key: Key,
     upload_id: UploadId,
+    /// Whether the upload is aborted when this is dropped.
+    is_tied: Cell<bool>,
 }
 
 impl InMemoryUpload {
     pub(super) fn new(storage: InMemoryStorage, key: Key, upload_id: UploadId) -> InMemoryUpload {
-        InMemoryUpload { storage, key, upload_id }
+        InMemoryUpload { storage, key, upload_id, is_tied: Cell::new(false) }
     }
 
     fn failure(&self, operation: Operation) -> Failure<'_> {
@@ -108,7 +118,7 @@ impl InMemoryUpload {
             let message = format!("{} bytes, a part has at most {PART_BYTES_MAX}", payload.len());
             return Err(self.failure(operation).error(ErrorKind::InvalidInput, message));
         }
-        let mut state = self.storage.state();
+        let mut state = self.storage.open(operation)?;
         self.find(&state, operation)?;
         let part = Part::new(number, state.new_etag(), payload.len());
         let upload = state.uploads.get_mut(&self.upload_id).expect("found above, under the same lock");
@@ -118,11 +128,18 @@ impl InMemoryUpload {
 
     fn join(&self, parts: &[Part], options: &CompleteOptions) -> Result<PutOutcome> {
         let failure = self.failure(Operation::CompleteMultipartUpload);
-        let mut state = self.storage.state();
+        let mut state = self.storage.open(failure.operation)?;
         let joined = self.find(&state, failure.operation)?.join(parts, failure)?;
         state.check_mode(&options.mode, failure)?;
         let upload = state.uploads.remove(&self.upload_id).expect("found above, under the same lock");
         Ok(state.store(&self.key, joined, upload.attributes, upload.operation_id, now()))
+    }
+
+    fn remove(&self) {
+        let mut state = self.storage.state();
+        if self.find(&state, Operation::AbortMultipartUpload).is_ok() {
+            state.uploads.remove(&self.upload_id);
+        }
     }
 
     fn list_parts(&self, page: Option<&PageToken>) -> Result<PartsPage> {
@@ -176,15 +193,30 @@ impl MultipartUpload for InMemoryUpload {
 
     fn abort(&self) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let mut state = self.storage.state();
-            if self.find(&state, Operation::AbortMultipartUpload).is_ok() {
-                state.uploads.remove(&self.upload_id);
-            }
+            self.remove();
             Ok(())
         })
     }
 
     fn list_parts_page<'a>(&'a self, page: Option<&'a PageToken>) -> LocalBoxFuture<'a, Result<PartsPage>> {
         Box::pin(async move { self.list_parts(page) })
+    }
+
+    fn abort_on_drop(&self) -> bool {
+        self.is_tied.set(true);
+        if let Some(upload) = self.storage.state().uploads.get_mut(&self.upload_id)
+            && upload.key == self.key
+        {
+            upload.tied_to = Some(Arc::clone(&self.storage.client));
+        }
+        true
+    }
+}
+
+impl Drop for InMemoryUpload {
+    fn drop(&mut self) {
+        if self.is_tied.get() {
+            self.remove();
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use object_storage::{ErrorKind, ObjectStorageExt};
+use object_storage::{ErrorKind, Key, ObjectStorage, ObjectStorageExt, PutMode, PutOptions, Resolution};
 
 use super::AT_ONCE;
-use crate::scenario::{Context, Outcome, Scenario, ensure, expect_kind, failure, passed, unsupported};
+use crate::scenario::{
+    Context, Failure, Outcome, Scenario, ensure, expect_kind, failure, passed, unsupported,
+};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "create-if-absent",
@@ -31,17 +33,11 @@ async fn run(cx: &Context) -> Outcome {
     cx.store.put_if_absent(&key, "after the delete").await?;
 
     let contended = cx.key("contended")?;
-    let attempts = (0..AT_ONCE).map(|writer| {
-        let contended = &contended;
-        async move { cx.store.put_if_absent(contended, format!("writer {writer}")).await }
-    });
+    let attempts = (0..AT_ONCE).map(|writer| create_once(&*cx.store, &contended, format!("writer {writer}")));
     let mut winners = Vec::new();
-    for (writer, result) in join_all(attempts).await.into_iter().enumerate() {
-        match result {
-            Ok(_) => winners.push(writer),
-            // A conflict says that nothing of this attempt landed, which is what a loser may hear.
-            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) => {}
-            Err(error) => return Err(error.into()),
+    for (writer, won) in join_all(attempts).await.into_iter().enumerate() {
+        if won? {
+            winners.push(writer);
         }
     }
     let [winner] = winners[..] else {
@@ -49,4 +45,24 @@ async fn run(cx: &Context) -> Outcome {
     };
     cx.ensure_holds(&contended, &Bytes::from(format!("writer {winner}"))).await?;
     passed(format!("the second is refused; of {AT_ONCE} at once exactly one wins"))
+}
+
+/// Whether it was this write that made the object, which nobody overwrites or deletes. What its answer leaves open (a
+/// server that thinks for too long about a contended name), the object tells.
+pub(super) async fn create_once(store: &dyn ObjectStorage, key: &Key, text: String) -> Result<bool, Failure> {
+    let options = PutOptions::from(PutMode::Create).with_write_once();
+    let error = match store.put(key, text.into(), options).await {
+        Ok(_) => return Ok(true),
+        Err(error) => error,
+    };
+    match (error.kind(), error.operation_id()) {
+        // A conflict says that nothing of this attempt landed, which is what a loser may hear.
+        (ErrorKind::AlreadyExists | ErrorKind::Conflict, _) => Ok(false),
+        (ErrorKind::Indeterminate, Some(id)) => match store.resolve(key, id).await? {
+            Resolution::Applied(_) => Ok(true),
+            Resolution::NotThere { current: Some(_) } => Ok(false),
+            _ => Err(error.into()),
+        },
+        _ => Err(error.into()),
+    }
 }

@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use object_storage::{ErrorKind, Key, ObjectStorageExt, StorageFactory};
+use object_storage::{Key, ObjectStorageExt, StorageFactory};
 
 use super::compare_and_swap;
+use super::create_if_absent::create_once;
 use crate::scenario::{Context, Failure, Outcome, Scenario, ensure, failure, noise, passed};
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -30,7 +31,7 @@ async fn run(cx: &Context) -> Outcome {
     let cores = std::thread::available_parallelism().map_or(SHARDS_MIN, usize::from);
     let shards = cores.clamp(SHARDS_MIN, SHARDS_MAX);
     let counter = cx.key("counter")?;
-    cx.store.put_bytes(&counter, "0").await?;
+    cx.store.put_bytes(&counter, "").await?;
 
     let mut threads = Threads::default();
     for shard in 0..shards {
@@ -58,7 +59,7 @@ async fn run(cx: &Context) -> Outcome {
         ensure!(winners == 1, "{winners} of {shards} shards created the same object");
     }
     if promised.put_match {
-        let total = compare_and_swap::read(&*cx.store, &counter).await?.0;
+        let total = compare_and_swap::read(&*cx.store, &counter).await?.0.total();
         let expected = shards as u64 * INCREMENTS_EACH;
         ensure!(total == expected, "a counter that all shards incremented {expected} times says {total}");
     }
@@ -153,15 +154,11 @@ impl Shard {
         let mut won = false;
         if promised.put_create {
             let key = Key::parse(&format!("{}created-once", self.prefix))?;
-            won = match store.put_if_absent(&key, self.shard.to_string()).await {
-                Ok(_) => true,
-                Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) => false,
-                Err(error) => return Err(error.into()),
-            };
+            won = create_once(&*store, &key, self.shard.to_string()).await?;
         }
         let counter = Key::parse(&format!("{}counter", self.prefix))?;
         if promised.put_match {
-            compare_and_swap::count(&*store, &counter, INCREMENTS_EACH).await?;
+            compare_and_swap::count(&*store, &counter, self.shard, INCREMENTS_EACH).await?;
         }
         Ok(Done { won })
     }

@@ -13,8 +13,8 @@ use crate::{
     Attributes, Capabilities, CompleteOptions, CopyOptions, DeleteOptions, ETag, Error, ErrorKind,
     GetOptions, GetOutcome, HeadOptions, HeadOutcome, Key, ListOptions, ListPage, ListUploadsOptions,
     LocalBoxFuture, MultipartOptions, MultipartUpload, ObjectStorage, Operation, OperationId, PageToken,
-    Part, PartNumber, PartsPage, Payload, PutMode, PutOptions, PutOutcome, Resolution, Result, UploadId,
-    UploadsPage,
+    Part, PartNumber, PartsPage, Payload, PutMode, PutOptions, PutOutcome, Resolution, Result,
+    ShutdownReport, UploadId, UploadsPage,
 };
 
 /// What happens to a request instead of what should.
@@ -224,6 +224,10 @@ impl ObjectStorage for Handle {
         _: Option<&'a PageToken>,
     ) -> LocalBoxFuture<'a, Result<UploadsPage>> {
         unused(Operation::ListMultipartUploads)
+    }
+
+    fn shutdown(&self, _: Duration) -> LocalBoxFuture<'_, ShutdownReport> {
+        async { ShutdownReport::default() }.boxed_local()
     }
 
     fn resolve<'a>(&'a self, _: &'a Key, _: OperationId) -> LocalBoxFuture<'a, Result<Resolution>> {

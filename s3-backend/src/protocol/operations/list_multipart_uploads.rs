@@ -3,13 +3,14 @@
 use super::list_objects_v2::check_page_size;
 use super::{
     Action, AnswerBody, Condition, Effect, Error, ErrorKind, Key, Operation, Place, Refusal, Request,
-    ResponseHead, Result, is_truncated, list_time, root,
+    ResponseHead, Result, is_truncated, list_time, root, upload_id,
 };
+use crate::protocol::header;
 use crate::protocol::limits::xml_bytes_max;
 use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::limits::LIST_PAGE_MAX;
-use object_storage::{ListUploadsOptions, PageToken, UploadId, UploadInfo, UploadsPage};
+use object_storage::{ListUploadsOptions, PageToken, UploadInfo, UploadsPage};
 
 pub(crate) struct ListMultipartUploads<'a> {
     pub(crate) options: &'a ListUploadsOptions,
@@ -74,14 +75,14 @@ impl Action for ListMultipartUploads<'_> {
         let mut uploads = Vec::new();
         for entry in root.children_named("Upload") {
             let key = entry.text_of("Key").and_then(|full| place.own(full));
-            let id = entry.text_of("UploadId").map(str::trim).filter(|id| !id.is_empty());
+            let id = upload_id(entry.text_of("UploadId"));
             let (Some(key), Some(id)) = (key, id) else {
                 return Err(violation("an upload without key or id"));
             };
             if !key.as_str().starts_with(&self.options.prefix) {
                 return Err(violation("a key outside of the prefix asked for"));
             }
-            uploads.push(UploadInfo::new(key, UploadId::new(id), list_time(entry.text_of("Initiated"))));
+            uploads.push(UploadInfo::new(key, id, list_time(entry.text_of("Initiated"))));
         }
         if uploads.len() > self.page_size() {
             return Err(violation("more uploads than a page may hold"));
@@ -93,6 +94,9 @@ impl Action for ListMultipartUploads<'_> {
             (false, _) => None,
             (true, Some(key)) => {
                 let id = marker("NextUploadIdMarker").unwrap_or_default();
+                if id.contains(SEPARATOR) {
+                    return Err(violation("a marker that is no upload id"));
+                }
                 let next = PageToken::new(format!("{key}{SEPARATOR}{id}"));
                 if self.page == Some(&next) {
                     return Err(violation("the next page is the same page again"));
@@ -101,6 +105,7 @@ impl Action for ListMultipartUploads<'_> {
             }
             (true, None) => return Err(violation("more is to come and the answer does not say how to ask")),
         };
-        Ok(UploadsPage::new(uploads, next))
+        // By this clock `Initiated` was set, or by one beside it.
+        Ok(UploadsPage::new(uploads, next).with_as_of(header::date(&head.headers)))
     }
 }

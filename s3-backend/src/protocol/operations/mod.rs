@@ -20,7 +20,7 @@ pub(crate) use abort_multipart_upload::AbortMultipartUpload;
 pub(crate) use buckets::{CreateBucket, DeleteBucket, PutBucketLifecycleConfiguration};
 pub(crate) use complete_multipart_upload::{CompleteMultipartUpload, PartsDigest};
 pub(crate) use copy_object::CopyObject;
-pub(crate) use create_multipart_upload::CreateMultipartUpload;
+pub(crate) use create_multipart_upload::{Begun, CreateMultipartUpload};
 pub(crate) use delete_object::DeleteObject;
 pub(crate) use delete_objects::DeleteObjects;
 pub(crate) use get_object::{GetObject, Opened};
@@ -34,7 +34,7 @@ pub(crate) use upload_part::UploadPart;
 
 use object_storage::limits::KEY_BYTES_MAX;
 use object_storage::{
-    Attributes, Error, ErrorKind, Key, KeyRule, Operation, OperationId, PutMode, PutOutcome, Result,
+    Attributes, Error, ErrorKind, Key, KeyRule, Operation, OperationId, PutMode, PutOutcome, Result, UploadId,
 };
 use percent_encoding::percent_decode_str;
 
@@ -320,6 +320,16 @@ impl Encoding {
 /// The time in a listing, as in `2009-10-12T17:50:30.000Z`; text that is no time counts as none.
 fn list_time(text: Option<&str>) -> Option<std::time::SystemTime> {
     text?.trim().parse::<jiff::Timestamp>().ok().map(std::time::SystemTime::from)
+}
+
+/// The longest upload id that is accepted, in bytes. AWS's have about 128.
+const UPLOAD_ID_BYTES_MAX: usize = 1024;
+
+/// The id of an upload in an XML answer; text that cannot be one counts as none.
+fn upload_id(text: Option<&str>) -> Option<UploadId> {
+    let id = text?.trim();
+    let sensible = (1..=UPLOAD_ID_BYTES_MAX).contains(&id.len()) && !id.chars().any(char::is_control);
+    sensible.then(|| UploadId::new(id))
 }
 
 /// A number in an XML answer.

@@ -1,0 +1,297 @@
+//! Uploads that were given up: aborted in the background whatever the server says, and told of at the shutdown.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use object_storage::{
+    CompleteOptions, ETag, ErrorKind, Key, MultipartOptions, MultipartUpload, ObjectStorage, OperationId,
+    Part, PartNumber, PutOptions, Result,
+};
+use s3_backend::{S3Storage, leaked_uploads};
+use tests::scripted::{Act, Answer, Server, Setup, Step, answer};
+
+use crate::operations;
+use crate::store::{SHORT, SOON, config, now, open, run, store};
+
+fn key() -> Key {
+    operations::key("k")
+}
+
+fn created(id: &str) -> Answer {
+    Answer::new(200).body(format!(
+        "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+    ))
+}
+
+fn gone() -> Step {
+    answer(Answer::error(404, "NoSuchUpload"))
+}
+
+fn aborted() -> Step {
+    answer(Answer::new(204))
+}
+
+/// A listing with one part.
+fn a_part() -> Step {
+    answer(Answer::new(200).body(
+        "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>\"t\"</ETag>\
+         <Size>1</Size></Part></ListPartsResult>",
+    ))
+}
+
+fn server(steps: impl IntoIterator<Item = Step>) -> Server {
+    Server::new([answer(created("u1"))].into_iter().chain(steps).collect())
+}
+
+async fn begin(store: &S3Storage) -> Result<Rc<dyn MultipartUpload>> {
+    let upload = store.create_multipart_upload(&key(), MultipartOptions::default()).await?;
+    assert!(upload.abort_on_drop());
+    Ok(upload)
+}
+
+/// The methods of all requests after the first.
+fn methods(server: &Server) -> String {
+    let seen = server.seen();
+    let methods = seen.iter().skip(1).map(|seen| seen.request_line());
+    methods.map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// Begins an upload, gives it up, and waits until there is nothing left to do about it.
+async fn give_up(store: &S3Storage) -> object_storage::ShutdownReport {
+    drop(begin(store).await.expect("begun"));
+    store.shutdown(Duration::from_secs(20)).await
+}
+
+#[test]
+fn an_abort_that_fails_is_sent_again_until_the_upload_is_seen_to_be_gone() {
+    let failed = || answer(Answer::error(500, "InternalError"));
+    let scripts: Vec<(&str, Vec<Step>, &str)> = vec![
+        ("at once", vec![aborted(), gone()], "DELETE GET"),
+        ("it was gone", vec![gone(), gone()], "DELETE GET"),
+        (
+            "500, thrice",
+            vec![failed(), failed(), failed(), aborted(), gone()],
+            "DELETE DELETE DELETE DELETE GET",
+        ),
+        ("never answered", vec![vec![Act::ReadAll, Act::Stall], aborted(), gone()], "DELETE DELETE GET"),
+        ("reset", vec![vec![Act::ReadAll, Act::Reset], aborted(), gone()], "DELETE DELETE GET"),
+        ("404 of a proxy", vec![answer(Answer::html(404)), aborted(), gone()], "DELETE DELETE GET"),
+        ("a part landed after it", vec![aborted(), a_part(), aborted(), gone()], "DELETE GET DELETE GET"),
+        ("may not be listed", vec![aborted(), answer(Answer::error(403, "AccessDenied"))], "DELETE GET"),
+    ];
+    for (name, script, methods_expected) in scripts {
+        run(async {
+            let server = server(script);
+            let store = open(config(server.address()).head_timeout(SHORT)).await;
+            let report = give_up(&store).await;
+            assert!(report.is_clean() && report.uploads_aborted == 1, "{name}: {report:?}");
+            assert_eq!(methods(&server), methods_expected, "{name}");
+            assert!(server.seen().iter().skip(1).all(|seen| seen.query("uploadId").as_deref() == Some("u1")));
+        });
+    }
+}
+
+#[test]
+fn a_part_in_flight_when_its_handle_is_dropped_is_looked_for_twice() {
+    run(async {
+        let part = vec![Act::ReadAll, Act::Stall];
+        let server = server([part, aborted(), gone(), a_part(), aborted(), gone(), gone()]);
+        let store = store(&server).await;
+        let upload = begin(&store).await.expect("begun");
+        let sent = compio::time::timeout(SHORT, upload.upload_part(PartNumber::FIRST, "x".into())).await;
+        sent.expect_err("it is not answered");
+        drop(upload);
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
+        assert_eq!(methods(&server), "PUT DELETE GET GET DELETE GET GET");
+    });
+}
+
+#[test]
+fn a_shutdown_waits_for_a_part_in_flight_before_it_looks() {
+    run(async {
+        let answered = Answer::new(200).header("etag", "\"t\"");
+        let part = vec![Act::ReadAll, Act::Pause(SHORT), Act::Send(answered.raw())];
+        let server = server([part, aborted(), gone()]);
+        let store = store(&server).await;
+        let upload = begin(&store).await.expect("begun");
+        let part = upload.upload_part(PartNumber::FIRST, "x".into());
+        let shut_down = async {
+            compio::time::sleep(SHORT / 4).await;
+            store.shutdown(Duration::from_secs(20)).await
+        };
+        let (part, report) = futures_util::future::join(part, shut_down).await;
+        part.expect("it was under way, and is finished");
+        assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
+        let lines: Vec<String> = server.seen().iter().map(|seen| seen.request_line()).collect();
+        assert_eq!(methods(&server), "PUT DELETE GET", "{lines:?}");
+    });
+}
+
+#[test]
+fn an_abort_that_is_forbidden_is_not_tried_again_and_told_of() {
+    run(async {
+        let forbidden = || answer(Answer::error(403, "AccessDenied"));
+        let server = server([forbidden(), forbidden()]);
+        let store = store(&server).await;
+        for _ in 0..2 {
+            let report = if server.seen().is_empty() {
+                give_up(&store).await
+            } else {
+                store.shutdown(Duration::from_secs(20)).await
+            };
+            let left: Vec<_> = report.uploads_left.iter().map(|left| left.upload_id.as_str()).collect();
+            assert_eq!((report.uploads_aborted, left), (0, vec!["u1"]));
+            assert!(!report.is_clean());
+        }
+        assert_eq!(methods(&server), "DELETE DELETE", "once for each shutdown");
+    });
+}
+
+#[test]
+fn a_shutdown_is_over_at_its_deadline_and_tells_what_it_waited_for() {
+    run(async {
+        let stall = vec![Act::ReadAll, Act::Stall];
+        let server =
+            Server::with(Setup { steps: vec![answer(created("u1"))], rest: Some(stall), ..Setup::default() });
+        let store = store(&server).await;
+        let upload = begin(&store).await.expect("begun");
+        let key = key();
+        let mut put = Box::pin(store.put(&key, "x".into(), PutOptions::default()));
+        assert!(compio::time::timeout(SHORT / 4, put.as_mut()).await.is_err());
+        let started = now();
+        let report = store.shutdown(SHORT).await;
+        let took = started.elapsed();
+        assert!(took >= SHORT && took < SHORT * 3, "{took:?}");
+        assert_eq!((report.operations_unfinished, report.uploads_aborted), (1, 0), "{report:?}");
+        assert_eq!(report.uploads_left.len(), 1, "{report:?}");
+        // And again, with what was a live handle dropped meanwhile.
+        drop(upload);
+        drop(put);
+        let report = store.shutdown(SHORT).await;
+        assert_eq!((report.operations_unfinished, report.uploads_left.len()), (0, 1), "{report:?}");
+    });
+}
+
+#[test]
+fn a_creation_dropped_after_it_was_sent_is_heard_to_its_end_and_aborted() {
+    run(async {
+        let slow = vec![Act::ReadAll, Act::Pause(SHORT), Act::Send(created("u7").raw())];
+        let server = Server::new(vec![slow, aborted(), gone()]);
+        let store = store(&server).await;
+        let key = key();
+        let create = store.create_multipart_upload(&key, MultipartOptions::default());
+        assert!(compio::time::timeout(SHORT / 4, create).await.is_err());
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
+        assert_eq!(methods(&server), "DELETE GET");
+        assert_eq!(server.seen()[1].query("uploadId").as_deref(), Some("u7"));
+    });
+}
+
+#[test]
+fn a_creation_whose_answer_was_lost_is_told_of() {
+    run(async {
+        let lost = vec![Act::ReadAll, Act::Reset];
+        let server = Server::new(vec![lost, answer(created("u2")), aborted(), gone()]);
+        let store = store(&server).await;
+        let report = give_up(&store).await;
+        assert_eq!((report.uploads_aborted, report.uploads_in_doubt), (1, 1), "{report:?}");
+        assert!(!report.is_clean(), "the first attempt may have begun one too");
+    });
+}
+
+#[test]
+fn nothing_is_aborted_once_its_completion_was_sent_unless_that_was_refused() {
+    let parts = || [Part::new(PartNumber::FIRST, ETag::parse("t").expect("a tag"), 1)];
+    run(async {
+        let lost = || vec![Act::ReadAll, Act::Reset];
+        let nothing = || answer(Answer::new(404));
+        let server = server([lost(), lost(), lost(), nothing()]);
+        let store = store(&server).await;
+        let upload = begin(&store).await.expect("begun");
+        let error = upload.complete(&parts(), CompleteOptions::default()).await.expect_err("no answer");
+        assert!(error.is_indeterminate(), "{error:?}");
+        drop(upload);
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert_eq!((report.uploads_aborted, report.uploads_in_doubt), (0, 1), "{report:?}");
+        assert!(
+            report.uploads_left.is_empty() && !methods(&server).contains("DELETE"),
+            "{}",
+            methods(&server)
+        );
+    });
+    run(async {
+        let server = server([answer(Answer::error(400, "InvalidPart")), aborted(), gone()]);
+        let store = store(&server).await;
+        let upload = begin(&store).await.expect("begun");
+        upload.complete(&parts(), CompleteOptions::default()).await.expect_err("refused");
+        drop(upload);
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
+        assert_eq!(methods(&server), "POST DELETE GET");
+    });
+}
+
+#[test]
+fn an_upload_given_up_before_its_store_is_aborted_as_long_as_the_runtime_lives() {
+    run(async {
+        let server = server([aborted(), gone()]);
+        let store = store(&server).await;
+        let upload = begin(&store).await.expect("begun");
+        drop(store);
+        drop(upload);
+        let started = now();
+        while server.seen().len() < 3 && started.elapsed() < SOON {
+            compio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(methods(&server), "DELETE GET");
+    });
+}
+
+#[test]
+fn what_a_runtime_that_ends_leaves_behind_is_counted() {
+    let before = leaked_uploads();
+    let server = server([]);
+    run(async {
+        let store = store(&server).await;
+        drop(begin(&store).await.expect("begun"));
+        // And that is the end, before anybody could abort it.
+    });
+    assert!(leaked_uploads() > before);
+    assert_eq!(methods(&server), "");
+}
+
+#[test]
+fn a_store_that_outlives_its_runtime_is_shut_down_on_another() {
+    let server = server([aborted(), gone()]);
+    let store = run(async {
+        let store = store(&server).await;
+        drop(begin(&store).await.expect("begun"));
+        store
+    });
+    run(async {
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
+    });
+}
+
+#[test]
+fn a_shutdown_closes_idle_connections() {
+    if tests::transport() != object_storage::config::Transport::Direct {
+        // The pool of cyper's client cannot be told to.
+        return;
+    }
+    run(async {
+        let server = Server::new(vec![answer(Answer::new(200).header("etag", "\"t\""))]);
+        let store = store(&server).await;
+        store.put(&key(), "x".into(), PutOptions::default()).await.expect("stored");
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert!(report.is_clean(), "{report:?}");
+        let error = store.resolve(&key(), OperationId::random()).await.expect_err("shut down");
+        assert_eq!(error.kind(), ErrorKind::ShutDown);
+        // The socket is closed by the runtime.
+        compio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!((server.connections(), server.ended(1)), (1, 1));
+    });
+}
