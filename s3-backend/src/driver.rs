@@ -335,13 +335,13 @@ impl Driver {
         match self.deadlines.within(ends, pin!(self.memory.wait(need))).await {
             Ok(held) => Ok(held),
             Err(Elapsed) => {
-                let keepers = match need {
-                    Need::Window => "bodies that were neither read to their end nor dropped",
-                    Need::Bytes(_) | Need::Nothing => "earlier operations",
+                let (what, keepers) = match need {
+                    Need::Window => ("bodies", "others that were neither read to their end nor dropped"),
+                    Need::Bytes(_) | Need::Nothing => ("payloads and pages", "earlier operations"),
                 };
                 let message = format!(
-                    "nothing was sent: {keepers} kept the {} bytes that `memory_limit` has for such for the \
-                     operation's whole time",
+                    "nothing was sent: the {} bytes that `memory_limit` has for {what} were kept by {keepers} for \
+                     the operation's whole time",
                     self.memory.bytes_max(need)
                 );
                 let error = Error::new(ErrorKind::Timeout, A::OPERATION, message);

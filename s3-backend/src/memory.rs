@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::mem;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -23,8 +24,8 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 pub(crate) struct Held {
     room: Rc<Room>,
-    /// `None` only while it is being dropped.
-    taken: Option<Taken>,
+    /// Taken out when this is dropped.
+    taken: Taken,
 }
 
 /// There is not enough at the moment, or others wait for some.
@@ -63,7 +64,7 @@ impl Memory {
         }
     }
 
-    /// What is needed, if it can be had at once. Usually it can, and that costs a subtraction.
+    /// What is needed, if it can be had at once. Usually it can, and that costs a subtraction, and an addition later.
     pub(crate) fn take(&self, need: Need) -> Result<Option<Held>, Full> {
         let Some((room, bytes)) = self.room(need) else { return Ok(None) };
         let taken = room.0.borrow_mut().share.take(bytes).ok_or(Full)?;
@@ -87,20 +88,22 @@ impl Memory {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(taken) = self.taken.take() {
-            self.room.give_back(taken);
-        }
+        self.room.give_back(mem::take(&mut self.taken));
     }
 }
 
 impl Room {
     fn held(self: &Rc<Room>, taken: Taken) -> Held {
-        Held { room: Rc::clone(self), taken: Some(taken) }
+        Held { room: Rc::clone(self), taken }
     }
 
     fn give_back(&self, taken: Taken) {
-        self.0.borrow_mut().share.give_back(taken);
-        self.let_in();
+        let mut state = self.0.borrow_mut();
+        state.share.give_back(taken);
+        if state.share.is_waited_for() {
+            drop(state);
+            self.let_in();
+        }
     }
 
     /// Lets those in for whom there is room now, and wakes them and nobody else. What they waited for is theirs from

@@ -20,7 +20,7 @@ pub const LIMIT: u64 = 8 * MIB;
 /// What of it is for everything but bodies, in bytes.
 pub const FOR_WORK: u64 = PART;
 /// How many bodies may be open in the rest.
-pub const BODIES: usize = ((LIMIT - PART) / BODY_WINDOW_BYTES) as usize;
+pub const BODIES: u64 = (LIMIT - PART) / BODY_WINDOW_BYTES;
 
 /// The server. A payload is under way from the head of its request to just before the answer; none is kept.
 #[derive(Debug)]

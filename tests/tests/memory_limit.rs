@@ -27,7 +27,7 @@ fn key(text: &str) -> Key {
 }
 
 fn payload(bytes: u64) -> Payload {
-    Payload::from(Bytes::from(vec![b'x'; usize::try_from(bytes).expect("it fits")]))
+    Payload::from(Bytes::from(vec![b'x'; usize::try_from(bytes).expect("an address")]))
 }
 
 /// A put that goes on by itself, until its handle is dropped.

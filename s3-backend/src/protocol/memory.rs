@@ -51,7 +51,7 @@ pub(crate) struct Share {
 pub(crate) struct Ticket(u64);
 
 /// Bytes that were taken. They are given back as they are.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 #[must_use = "what is not given back is lost"]
 pub(crate) struct Taken(u64);
 
@@ -62,13 +62,18 @@ impl Share {
 
     /// Takes so many bytes if they are there and nobody waits for any.
     pub(crate) fn take(&mut self, bytes: u64) -> Option<Taken> {
-        if self.waiting.is_empty() { self.cut(bytes) } else { None }
+        if self.is_waited_for() { None } else { self.cut(bytes) }
     }
 
     fn cut(&mut self, bytes: u64) -> Option<Taken> {
         let bytes = bytes.min(self.bytes_max);
         self.free = self.free.checked_sub(bytes)?;
         Some(Taken(bytes))
+    }
+
+    /// Whether anybody waits for some of it.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Gets in line for so many bytes.
