@@ -1,40 +1,45 @@
-//! Replays the corpus of the fuzz target, and says of some files what must come out.
+//! Replays the corpora of the fuzz targets, and says of some files what must come out.
 //!
-//! A file that crashed the fuzz target joins the corpus under a name that says what it is about.
+//! A file that crashed a fuzz target joins its corpus under a name that says what it is about.
 
 use std::path::PathBuf;
 
 use credentials::profile::{FileKind, ParseProblem, ProfileFile};
 
+#[path = "../fuzz/addresses.rs"]
+mod addresses;
+#[path = "../fuzz/answers.rs"]
+mod answers;
 #[path = "../fuzz/invariants.rs"]
 mod invariants;
+#[path = "../fuzz/replay.rs"]
+mod replay;
+#[path = "../fuzz/world.rs"]
+mod world;
 
-/// Far below what is there: an empty or misplaced folder must not pass for a replay.
-const FILES_MIN: usize = 30;
-
-fn folder() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "fuzz", "corpus", "profile"].iter().collect()
+fn folder(target: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "fuzz", "corpus", target].iter().collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test reads its own data, and nothing waits for it")]
 fn bytes(name: &str) -> Vec<u8> {
-    let path = folder().join(name);
+    let path = folder("profile").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[test]
-fn every_file_of_the_corpus_is_read_or_refused_as_it_must_be() {
-    let mut names: Vec<String> = std::fs::read_dir(folder())
-        .expect("the corpus is part of the repository")
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert!(names.len() >= FILES_MIN, "only {} files in {}", names.len(), folder().display());
-    for name in &names {
-        // A failed test shows what it printed: the last name is the file at fault.
-        println!("{name}");
-        invariants::check(&bytes(name));
-    }
+fn any_profile_file_is_read_or_refused_as_it_must_be() {
+    replay::replay(&folder("profile"), 30, invariants::check);
+}
+
+#[test]
+fn any_answer_gives_keys_that_can_be_used_or_an_error_without_secrets() {
+    replay::replay(&folder("answers"), 30, answers::check);
+}
+
+#[test]
+fn any_address_is_refused_or_is_where_the_request_goes() {
+    replay::replay(&folder("addresses"), 30, addresses::check);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod blocking;
 mod failure;
 mod footer;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod list;
 mod multipart;
 mod names;

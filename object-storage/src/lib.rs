@@ -19,6 +19,9 @@ mod ext;
 mod factory;
 #[cfg(feature = "fs")]
 mod fs;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 pub mod limits;
 #[cfg(feature = "memory")]

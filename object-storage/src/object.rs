@@ -18,7 +18,8 @@ use crate::key::Key;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ETag(Arc<str>);
 
-/// A text that cannot be an [`ETag`]: empty, longer than 1,024 bytes, or with a byte that no header can carry.
+/// A text that cannot be an [`ETag`]: empty, longer than 1,024 bytes, with a byte that no header can carry, or a strong
+/// tag that begins with `W/` (none is known to be in use; it could not be told from a weak one).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidETag;
 
@@ -56,7 +57,9 @@ impl ETag {
         };
         let opaque = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(opaque);
         let sendable = opaque.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x7e));
-        if opaque.is_empty() || opaque.len() > ETAG_BYTES_MAX || !sendable {
+        // `"W/x"` without its quotes would be the weak tag `W/"x"`, which is another one.
+        let ambiguous = !weak && opaque.starts_with("W/");
+        if opaque.is_empty() || opaque.len() > ETAG_BYTES_MAX || !sendable || ambiguous {
             return Err(InvalidETag);
         }
         Ok(ETag(if weak { format!("W/{opaque}").into() } else { opaque.into() }))

@@ -5,14 +5,16 @@
 //!     --histories 1000000 --seed 0 [--policy NAME] [--record FILE]
 //! ```
 //!
-//! `--story` tells the one history of `--seed` line by line. `--policy mutants` looks for the first seed that catches
+//! `--outage` prints what ten minutes of outage do, for 20 seeds from `--seed` on. `--story` tells the one history of `--seed` line by line. `--policy mutants` looks for the first seed that catches
 //! each wrong policy. `--record` writes the result to a file.
 
 #![expect(clippy::print_stdout, reason = "what a program finds goes to its standard output")]
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use s3_backend::simulation::outage::{Load, Outage, Row};
 use s3_backend::simulation::{Counts, FAULTS, OPERATIONS, Policy, Simulation, fault_table};
 
 /// Every wrong policy must be caught within so many seeds.
@@ -21,21 +23,38 @@ const SEEDS_TO_CATCH: u64 = 100;
 /// How many histories show how often a wrong policy lies.
 const HISTORIES_OF_MUTANTS: u64 = 10_000;
 
+/// So many seeds of every outage and load.
+const SEEDS_OF_OUTAGES: u64 = 20;
+
+/// What a client may send in an outage for each request of one that does not retry.
+const RATIO_MAX: f64 = 1.1;
+
 struct Options {
     histories: u64,
     seed: u64,
     policy: Option<Policy>,
     story: bool,
+    outage: bool,
     record: Option<String>,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options =
-        Options { histories: 10_000, seed: 0, policy: Some(Policy::Sound), story: false, record: None };
+    let mut options = Options {
+        histories: 10_000,
+        seed: 0,
+        policy: Some(Policy::Sound),
+        story: false,
+        outage: false,
+        record: None,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         if name == "--story" {
             options.story = true;
+            continue;
+        }
+        if name == "--outage" {
+            options.outage = true;
             continue;
         }
         let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -147,6 +166,32 @@ fn mutants() -> (String, bool) {
     (out, all_caught)
 }
 
+/// Ten minutes of every kind of outage under every load, from this seed on, and whether no client made any of them worse.
+fn outages(seed: u64) -> (String, bool) {
+    let mut out = String::from(
+        "| outage | load | requests, each operation sent once | ours | looks among them | ratio | per operation \
+         tried | serves again | at ease | serves again, sent once |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    let mut good = true;
+    let time = |time: Option<Duration>| time.map_or("never".to_owned(), |time| format!("{time:?}"));
+    for outage in Outage::ALL {
+        for load in Load::ALL {
+            let Row { once, ours, looks, ratio, ratio_of_tried, recovered, at_ease, once_recovered, .. } =
+                Row::of(outage, load, seed..seed + SEEDS_OF_OUTAGES);
+            good &= ratio <= RATIO_MAX && ratio_of_tried <= RATIO_MAX && recovered.is_some();
+            let (recovered, at_ease) = (time(recovered), time(at_ease));
+            let once_recovered = time(once_recovered);
+            writeln!(
+                out,
+                "| {outage} | {load} | {once} | {ours} | {looks} | {ratio:.3} | {ratio_of_tried:.3} | {recovered} | \
+                 {at_ease} | {once_recovered} |"
+            )
+            .expect("a String takes everything");
+        }
+    }
+    (out, good)
+}
+
 fn main() -> ExitCode {
     let options = match options() {
         Ok(options) => options,
@@ -155,6 +200,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if options.outage {
+        let (table, good) = outages(options.seed);
+        println!("seeds {} to {}\n\n{table}", options.seed, options.seed + SEEDS_OF_OUTAGES - 1);
+        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let Some(policy) = options.policy else {
         let (table, all_caught) = mutants();
         println!("{table}");
@@ -180,7 +230,10 @@ fn main() -> ExitCode {
         let (table, all_caught) = mutants();
         println!("{table}");
         good &= all_caught;
-        let text = document(&text, &table, options.seed, options.histories);
+        let (outages, unharmed) = outages(0);
+        println!("{outages}");
+        good &= unharmed;
+        let text = document(&text, &table, &outages, options.seed, options.histories);
         #[expect(clippy::disallowed_methods, reason = "a program of one thread, at its end")]
         let written = std::fs::write(&path, text);
         if let Err(problem) = written {
@@ -192,7 +245,7 @@ fn main() -> ExitCode {
 }
 
 /// The file of the result.
-fn document(report: &str, mutants: &str, seed: u64, histories: u64) -> String {
+fn document(report: &str, mutants: &str, outages: &str, seed: u64, histories: u64) -> String {
     format!(
         "# What the simulation found\n\n\
          Written by the program itself. The same command gives the same file on every machine:\n\n\
@@ -214,6 +267,26 @@ fn document(report: &str, mutants: &str, seed: u64, histories: u64) -> String {
          ## Policies that must be caught\n\n\
          Each within {SEEDS_TO_CATCH} seeds, so that the judge is known to notice; how often each lies, over\n\
          {HISTORIES_OF_MUTANTS} histories in rough weather. `overwrite`, `repeating-tags`, `reused-names` and\n\
-         `replays` are the product itself where its promise does not hold, and its documentation says so.\n\n{mutants}"
+         `replays` are the product itself where its promise does not hold, and its documentation says so.\n\n{mutants}\n\
+         ## An outage of ten minutes\n\n\
+         ```sh\n\
+         cargo run --release -p s3-backend --no-default-features --features simulation --example simulate -- --outage\n\
+         ```\n\n\
+         One shard under load, in virtual time; after a minute its store refuses everything, for ten minutes. The shard\n\
+         runs the product's operations, its machine, its budgets for retries and for looks, and its limit on concurrency,\n\
+         with their defaults. It is compared with a client that sends every operation once, at once, and never looks at an\n\
+         object, under the same load: the same arrivals, or the same tasks, each of which begins its next operation some\n\
+         time after the last has ended. Where the store asks for less, ours holds operations back, and those that get no\n\
+         turn within half of their time fail unsent; so the requests for each operation of which any was sent are told, too.\n\
+         Seeds 0 to {}, the worst of each: half of them a third each of gets, overwrites and creations, half creations only,\n\
+         of which each that is left in doubt wants a look; answers take 20 ms or 100 ms. \"Serves again\": from when on\n\
+         after the outage as many operations succeed in each second as before, less a twentieth. \"At ease\": from when on of\n\
+         the operations that begin all but a twentieth succeed within a second.\n\n{outages}\n\
+         What is added in all, whatever the load: 50 retries that were saved up (100 of what was throttled), 5 looks and\n\
+         those that were under way when the first failed, and one in fifty of each: less than a tenth from four operations a\n\
+         second on.\n\n\
+         In silence a task that asked just before the end waits for ten seconds, the limit on an answer, whoever its client is:\n\
+         new operations are served at once.\n",
+        SEEDS_OF_OUTAGES - 1
     )
 }

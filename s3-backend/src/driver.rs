@@ -16,10 +16,13 @@ use object_storage::{Error, ErrorKind, Key, Operation, OperationId, PutOutcome, 
 use crate::admission::Admission;
 use crate::clock;
 use crate::deadline::{Deadlines, Elapsed};
+use crate::memory::{Full, Held, Memory};
 use crate::protocol::budget::Budget;
+use crate::protocol::concurrency::{SILENCE_MAX, turn_wait_max};
 use crate::protocol::error::{Class, Refusal};
 use crate::protocol::exchange::{Ended, Exchange, Moment, Sighting, Step, Trace, Unanswered};
-use crate::protocol::limits::{DRAIN_TIME_MAX, ERROR_BODY_BYTES_MAX, XML_BYTES_MAX};
+use crate::protocol::limits::{DRAIN_TIME_MAX, ERROR_BODY_BYTES_MAX};
+use crate::protocol::memory::Need;
 use crate::protocol::mend::{self, Aside, Mend};
 use crate::protocol::operations::{Action, AnswerBody, GetObject, Look, Opened, Place, speaks_for_the_store};
 use crate::protocol::presign::{self, PresignedUrl};
@@ -27,7 +30,7 @@ use crate::protocol::request::{Method, Request};
 use crate::protocol::retry::RetryPolicy;
 use crate::protocol::sign::Signing;
 use crate::transport::{Cause, Chunks, Reach, ReadFailure, Response, SendFailure, StageLimits, Transport};
-use crate::turns::Turns;
+use crate::turns::{Turns, UnderWay};
 
 /// Everything one shard needs to carry out operations.
 #[derive(Debug)]
@@ -50,6 +53,7 @@ pub(crate) struct Driver {
     budget_of_aborts: RefCell<Budget>,
     turns: Turns,
     pub(crate) admission: Admission,
+    memory: Memory,
     pub(crate) deadlines: Deadlines,
     pub(crate) credentials: Arc<CredentialsCache>,
     pub(crate) host: Host,
@@ -94,6 +98,7 @@ pub(crate) struct Parts {
     pub(crate) replays: bool,
     /// Whether answers come over TLS or from this machine.
     pub(crate) trusts_dates: bool,
+    pub(crate) memory: Memory,
     pub(crate) deadlines: Deadlines,
     pub(crate) credentials: Arc<CredentialsCache>,
     pub(crate) host: Host,
@@ -109,20 +114,30 @@ const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
 /// An answer, and the body if it is the object itself.
 type Answered<T> = (T, Option<Chunks>);
 
+/// How a whole operation ended well.
+struct Driven<T> {
+    output: T,
+    body: Option<Chunks>,
+    /// The memory that it needs until its body has come.
+    held: Option<Held>,
+}
+
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Driver {
+        let began = clock::now();
         Driver {
             route: RefCell::new(Rc::new(parts.route)),
             elsewhere: parts.elsewhere,
             replays: parts.replays,
             skew_seconds: Cell::new(0),
             trusts_dates: parts.trusts_dates,
-            began: clock::now(),
+            began,
             budget: RefCell::new(Budget::of_operations()),
             budget_of_looks: RefCell::new(Budget::of_looks()),
             budget_of_aborts: RefCell::new(Budget::of_looks()),
-            turns: Turns::default(),
+            turns: Turns::new(began),
             admission: Admission::default(),
+            memory: parts.memory,
             deadlines: parts.deadlines,
             credentials: parts.credentials,
             host: parts.host,
@@ -153,24 +168,36 @@ impl Driver {
     /// Carries out an operation whose answer is read whole.
     pub(crate) async fn run<A: Action>(&self, action: &A) -> Result<A::Output> {
         let _admitted = self.admission.admit(A::OPERATION)?;
-        Ok(self.drive(action, self.time_of(action), &self.budget).await?.0)
+        self.go_on(action).await
     }
 
     /// Carries out a request of an operation that was admitted as a whole.
     pub(crate) async fn go_on<A: Action>(&self, action: &A) -> Result<A::Output> {
-        Ok(self.drive(action, self.time_of(action), &self.budget).await?.0)
+        let time_max = self.time_of(action);
+        Ok(self.drive(action, action.need(), time_max, &self.budget).await?.output)
     }
 
-    /// Carries out what puts an end to something, also when the store is shut down.
+    /// Carries out what puts an end to something, also when the store is shut down or its memory is in use.
     pub(crate) async fn clear_away<A: Action>(&self, action: &A) -> Result<A::Output> {
-        Ok(self.drive(action, self.time_of(action), &self.budget_of_aborts).await?.0)
+        let time_max = self.time_of(action);
+        Ok(self.drive(action, Need::Nothing, time_max, &self.budget_of_aborts).await?.output)
     }
 
-    /// Opens an object; its bytes are to be pulled.
-    pub(crate) async fn open(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks)> {
+    /// Opens an object; its bytes are to be pulled, with the memory that this needs.
+    pub(crate) async fn open(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks, Option<Held>)> {
         let _admitted = self.admission.admit(GetObject::OPERATION)?;
-        let (opened, body) = self.drive(action, self.timeouts.operation, &self.budget).await?;
-        Ok((opened, body.expect("a get hands its body on")))
+        self.open_with(action, action.need()).await
+    }
+
+    /// Opens the rest of an object for somebody who has kept the memory for its bytes.
+    pub(crate) async fn reopen(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks)> {
+        let (opened, body, _) = self.open_with(action, Need::Nothing).await?;
+        Ok((opened, body))
+    }
+
+    async fn open_with(&self, action: &GetObject<'_>, need: Need) -> Result<(Opened, Chunks, Option<Held>)> {
+        let driven = self.drive(action, need, self.timeouts.operation, &self.budget).await?;
+        Ok((driven.output, driven.body.expect("a get hands its body on"), driven.held))
     }
 
     /// Whether writes carry a checksum.
@@ -208,10 +235,11 @@ impl Driver {
     /// Whether the object under `key` is the one that the write `id` stored.
     pub(crate) async fn resolve(&self, key: &Key, id: OperationId) -> Result<Resolution> {
         let _admitted = self.admission.admit(Operation::HeadObject)?;
-        match self.drive(&Look { key }, self.timeouts.operation, &self.budget_of_looks).await {
+        let (look, time_max) = (Look { key }, self.timeouts.operation);
+        match self.drive(&look, Need::Nothing, time_max, &self.budget_of_looks).await {
             Err(error) if error.is_not_found() => Ok(Resolution::NotThere { current: None }),
             Err(error) => Err(error),
-            Ok(((meta, seen), _)) => match seen.etag {
+            Ok(Driven { output: (meta, seen), .. }) => match seen.etag {
                 Some(etag) if seen.id == Some(id) => {
                     let mut outcome = PutOutcome::new(etag);
                     outcome.version = seen.version;
@@ -231,34 +259,48 @@ impl Driver {
     fn look<'a>(&'a self, key: &'a Key) -> LocalBoxFuture<'a, Sighting> {
         let time_max = self.timeouts.operation.min(LOOK_TIME_MAX);
         Box::pin(async move {
-            match self.drive(&Look { key }, time_max, &self.budget_of_looks).await {
-                Ok(((_, seen), _)) => Sighting::Object(seen),
-                Err(error) if error.is_not_found() => Sighting::Nothing,
-                Err(error) => Sighting::Failed(error),
+            let now = clock::now().duration_since(self.began);
+            if !self.budget_of_looks.borrow_mut().admits_look(now) {
+                return Sighting::withheld();
             }
+            let sighting =
+                match self.drive(&Look { key }, Need::Nothing, time_max, &self.budget_of_looks).await {
+                    Ok(Driven { output: (_, seen), .. }) => Sighting::Object(seen),
+                    Err(error) if error.is_not_found() => Sighting::Nothing,
+                    Err(error) => Sighting::Failed(error),
+                };
+            self.budget_of_looks.borrow_mut().look_ended(sighting.is_answer());
+            sighting
         })
     }
 
     async fn drive<A: Action>(
         &self,
         action: &A,
+        need: Need,
         time_max: Duration,
         budget: &RefCell<Budget>,
-    ) -> Result<Answered<A::Output>> {
+    ) -> Result<Driven<A::Output>> {
         let started = clock::now();
+        // Before anything is made for it, and before it waits for anything else.
+        let (held, mut now) = match self.memory.take(need) {
+            Ok(held) => (held, Some(started)),
+            Err(Full) => (Box::pin(self.memory_for(action, need, started + time_max)).await?, None),
+        };
         let request = action.request(&self.route().place)?;
         let time_max = time_max.saturating_add(self.time_of_bytes(&request));
         let policy = RetryPolicy { attempts_max: self.attempts_max, time_max };
-        let mut first = true;
         let key = action.key().cloned();
         let trace = Trace { replayed: self.replays, ..action.trace() };
+        let mut attempts = 0;
         let mut exchange = Exchange::new(A::OPERATION, key, action.effect(), trace, policy);
         loop {
             match exchange.step() {
                 Step::Attempt => {
-                    let now = if first { started } else { clock::now() };
-                    first = false;
-                    let ended = Box::pin(self.attempt(action, &request, now, started + time_max)).await;
+                    let now = now.take().unwrap_or_else(clock::now);
+                    attempts += 1;
+                    let ends = started + time_max;
+                    let ended = Box::pin(self.attempt(action, &request, attempts, now, ends)).await;
                     let ended = match ended {
                         Ended::Done((output, body)) if exchange.is_in_doubt() => {
                             Ended::Done((action.doubt(output), body))
@@ -281,7 +323,32 @@ impl Driver {
                     });
                 }
                 Step::Wait(pause) => compio::time::sleep(pause).await,
-                Step::Done(result) => return result,
+                Step::Done(result) => {
+                    return result.map(|(output, body)| Driven { output, body, held });
+                }
+            }
+        }
+    }
+
+    /// Waits for the memory that an operation needs. It has nothing meanwhile, and nothing of it was sent.
+    async fn memory_for<A: Action>(&self, action: &A, need: Need, ends: Instant) -> Result<Option<Held>> {
+        match self.deadlines.within(ends, pin!(self.memory.wait(need))).await {
+            Ok(held) => Ok(held),
+            Err(Elapsed) => {
+                let keepers = match need {
+                    Need::Window => "bodies that were neither read to their end nor dropped",
+                    Need::Bytes(_) | Need::Nothing => "earlier operations",
+                };
+                let message = format!(
+                    "nothing was sent: {keepers} kept the {} bytes that `memory_limit` has for such for the \
+                     operation's whole time",
+                    self.memory.bytes_max(need)
+                );
+                let error = Error::new(ErrorKind::Timeout, A::OPERATION, message);
+                Err(match action.key() {
+                    Some(key) => error.with_key(key),
+                    None => error,
+                })
             }
         }
     }
@@ -296,11 +363,12 @@ impl Driver {
         }
     }
 
-    /// One attempt: keys, signature, request, answer. It is over when the operation's time is.
+    /// The `nth` attempt: keys, signature, request, answer. It is over when the operation's time is.
     pub(crate) async fn attempt<A: Action>(
         &self,
         action: &A,
         request: &Request,
+        nth: u32,
         began: Instant,
         ends: Instant,
     ) -> Ended<Answered<A::Output>> {
@@ -322,19 +390,18 @@ impl Driver {
                 return Ended::Unanswered(too_late("finding credentials took the operation's whole time"));
             }
         };
-        let under_way = match self.turns.begin_now() {
-            Some(under_way) => Ok(under_way),
+        let under_way = match self.turns.begin_now(began) {
+            Some(under_way) => Some(under_way),
             None => {
-                let mut turn = Box::pin(self.turns.begin());
-                let waited = self.deadlines.within(ends, turn.as_mut()).await;
+                let waited = Box::pin(self.turn(began, ends)).await;
                 began = clock::now();
                 waited
             }
         };
-        let Ok(under_way) = under_way else {
-            let message =
-                "the store wants fewer requests at once, and the operation's time was over before its turn";
-            return Ended::Unanswered(too_late(message));
+        let Some(under_way) = under_way else {
+            let message = "the store wants fewer requests at once, and half of the operation's time went by before \
+                           its turn";
+            return Ended::Unanswered(Unanswered { kind: ErrorKind::Throttled, ..too_late(message) });
         };
         let left = ends.saturating_duration_since(began);
         if left.is_zero() {
@@ -352,7 +419,7 @@ impl Driver {
                 return Ended::NotBegun(error.with_source(problem));
             }
         };
-        let limits = self.limits(A::OPERATION, request, began, left);
+        let limits = self.limits(A::OPERATION, request, nth, began, left);
         let ended = match route.transport.send(&signed, &limits).await {
             Err(failure) => Ended::Unanswered(unanswered(failure)),
             Ok(response) => {
@@ -385,6 +452,21 @@ impl Driver {
             }
             ended => ended,
         }
+    }
+
+    /// Waits for a turn, for at most [half](turn_wait_max) of the time that is left.
+    async fn turn(&self, now: Instant, ends: Instant) -> Option<UnderWay<'_>> {
+        let until = now + turn_wait_max(ends.saturating_duration_since(now));
+        let mut turn = pin!(self.turns.begin());
+        let mut now = now;
+        while now < until {
+            let look_again = until.min(now + SILENCE_MAX);
+            if let Ok(under_way) = self.deadlines.within(look_again, turn.as_mut()).await {
+                return Some(under_way);
+            }
+            now = clock::now();
+        }
+        None
     }
 
     /// A refusal, after mending what it complains about, as far as that is in our hands.
@@ -485,7 +567,7 @@ impl Driver {
                 },
                 Err(failure) => return Ended::Unanswered(broken(failure)),
             },
-            AnswerBody::Xml => match Box::pin(collect(&mut response.body, XML_BYTES_MAX)).await {
+            AnswerBody::Xml => match Box::pin(collect(&mut response.body, action.answer_bytes_max())).await {
                 Ok(body) => body,
                 Err(failure) => return Ended::Unanswered(broken(failure)),
             },
@@ -508,12 +590,20 @@ impl Driver {
         self.timeouts.send_of(request.payload.len()).saturating_sub(self.timeouts.send)
     }
 
-    fn limits(&self, operation: Operation, request: &Request, began: Instant, left: Duration) -> StageLimits {
+    /// Those of the `nth` attempt.
+    fn limits(
+        &self,
+        operation: Operation,
+        request: &Request,
+        nth: u32,
+        began: Instant,
+        left: Duration,
+    ) -> StageLimits {
         let timeouts = &self.timeouts;
         let (head, body) = if joins(operation) {
             (timeouts.complete, timeouts.complete)
         } else {
-            (timeouts.head, timeouts.body)
+            (timeouts.head_of(nth), timeouts.body)
         };
         let send = timeouts.send_of(request.payload.len());
         StageLimits { began, connect: timeouts.connect, send, head, body, total: left }

@@ -17,6 +17,10 @@
 
 mod protocol;
 
+#[cfg(all(feature = "direct", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[cfg(any(test, feature = "simulation"))]
 #[doc(hidden)]
 pub mod simulation;
@@ -31,6 +35,8 @@ mod deadline;
 mod driver;
 #[cfg(feature = "direct")]
 mod host;
+#[cfg(feature = "direct")]
+mod memory;
 #[cfg(feature = "direct")]
 mod multipart;
 #[cfg(feature = "direct")]

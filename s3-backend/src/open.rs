@@ -14,6 +14,7 @@ use url::Url;
 use crate::deadline::Deadlines;
 use crate::driver::{Driver, Elsewhere, Parts, Route};
 use crate::host::Trust;
+use crate::memory::Memory;
 use crate::protocol::address::{Address, Origin};
 use crate::protocol::operations::Place;
 use crate::protocol::sign::Signing;
@@ -182,6 +183,7 @@ impl Shared {
             elsewhere,
             replays: endpoint.is_some() || config.proxy().is_some(),
             trusts_dates: url.scheme() == "https" || is_loopback(&url),
+            memory: Memory::new(config.memory_limit(), config.multipart_part_size()),
             deadlines,
             credentials: Arc::clone(&self.credentials),
             host,

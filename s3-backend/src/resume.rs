@@ -13,6 +13,7 @@ use object_storage::config::Checksums;
 use object_storage::{Error, ErrorKind, Key, Operation, Result};
 
 use crate::driver::{Driver, kind_of};
+use crate::memory::Held;
 use crate::protocol::error::Class;
 use crate::protocol::operations::{GetObject, Opened};
 use crate::protocol::resume::Rest;
@@ -23,6 +24,8 @@ struct Reading {
     key: Key,
     rest: Rest,
     body: Chunks,
+    /// Memory for what was read and not handed out; `None`: everything was.
+    held: Option<Held>,
 }
 
 /// The bytes of an opened object. A body that breaks off, stalls or ends early is asked for again from there, with the
@@ -32,13 +35,18 @@ pub(crate) fn chunks(
     key: Key,
     opened: &Opened,
     body: Chunks,
+    held: Option<Held>,
 ) -> impl Stream<Item = Result<Bytes>> + 'static {
     let rest = Rest::new(opened.range.clone(), opened.meta.etag.clone(), driver.attempts_max);
-    stream::try_unfold(Reading { driver, key, rest, body }, |mut reading| async move {
+    stream::try_unfold(Reading { driver, key, rest, body, held }, |mut reading| async move {
         loop {
             let failure = match reading.body.next().await {
                 Some(Ok(chunk)) => {
                     reading.rest.arrived(chunk.len());
+                    if reading.rest.is_empty() {
+                        // It may lie around for long.
+                        reading.held = None;
+                    }
                     return Ok(Some((chunk, reading)));
                 }
                 None if reading.rest.is_empty() => return Ok(None),
@@ -71,7 +79,7 @@ impl Reading {
         // The connection is not used again; nobody waits for what may still come over it.
         self.body = Chunks::Whole(None);
         let opened =
-            self.driver.open(&GetObject { key: &self.key, options, checksums: Checksums::Off }).await;
+            self.driver.reopen(&GetObject { key: &self.key, options, checksums: Checksums::Off }).await;
         let (opened, body) = opened.map_err(|cause| {
             let message = "the body broke off, and the rest of the same version could not be had";
             self.error(cause.kind(), message.to_owned()).with_source(cause)

@@ -12,6 +12,7 @@
 mod checker;
 mod faults;
 mod operation;
+pub mod outage;
 mod policy;
 mod random;
 mod store;

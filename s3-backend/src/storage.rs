@@ -43,8 +43,16 @@ use crate::verified::Verified;
 /// beyond the operation's own time.
 ///
 /// A body that breaks off is asked for again from there, of the same version. Repetition has a budget: where most
-/// requests fail, each shard sends about a tenth more than it would without. When the store asks for less, fewer
-/// requests are under way at once until it is content.
+/// requests fail, each shard sends at most about a tenth more than it would without, looks included; a write in doubt that
+/// gets no look then is `Indeterminate`. When the store asks for less, fewer requests are under way at once until it is
+/// content; who waits for a turn for half of the operation's time gets [`ErrorKind::Throttled`], and nothing was sent.
+///
+/// # Memory
+///
+/// What the operations of a store keep in memory at once is limited by
+/// [`memory_limit`](object_storage::config::ObjectConfig::memory_limit). Puts, parts, pages and gets beyond it wait in the
+/// order in which they came, with nothing sent, for at most the operation's time; then they are
+/// [`ErrorKind::Timeout`]. Whoever holds more open bodies than there is room for waits for itself.
 ///
 /// # Uploads that are given up
 ///
@@ -185,14 +193,14 @@ impl S3Storage {
     }
 
     async fn get_object(&self, key: &Key, options: GetOptions) -> Result<GetOutcome> {
-        let (opened, chunks) =
+        let (opened, chunks, held) =
             self.driver.open(&GetObject { key, options, checksums: self.driver.checksums }).await?;
         let length = opened.range.end - opened.range.start;
         if let Chunks::Whole(bytes) = chunks {
             let body = Body::from_chunk(length, bytes.unwrap_or_default());
             return Ok(GetOutcome::new(opened.meta, opened.attributes, opened.range, body));
         }
-        let chunks = resume::chunks(Rc::clone(&self.driver), key.clone(), &opened, chunks);
+        let chunks = resume::chunks(Rc::clone(&self.driver), key.clone(), &opened, chunks, held);
         let body = match opened.checksum {
             Some(checksum) => {
                 let transport = Rc::clone(&self.driver.route().transport);
@@ -453,8 +461,8 @@ mod tests {
             let sizes = [
                 size_of_val(&storage.put_object(&key, Payload::new(), PutOptions::default())),
                 size_of_val(&storage.get_object(&key, GetOptions::default())),
-                size_of_val(&storage.driver.attempt(&put, &request, began, began + second)),
-                size_of_val(&storage.driver.attempt(&get, &request, began, began + second)),
+                size_of_val(&storage.driver.attempt(&put, &request, 1, began, began + second)),
+                size_of_val(&storage.driver.attempt(&get, &request, 1, began, began + second)),
                 route.transport.future_bytes(&signed, &limits),
             ];
             // 3.0 KiB for a whole put; 1.5 KiB for any one of them is a change to think about.

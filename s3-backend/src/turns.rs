@@ -4,12 +4,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
+use std::time::Instant;
 
+use crate::clock;
 use crate::protocol::concurrency::{Concurrency, Turn};
 
 /// The requests of one shard to one store.
-#[derive(Debug, Default)]
-pub(crate) struct Turns(RefCell<State>);
+#[derive(Debug)]
+pub(crate) struct Turns {
+    /// What times are counted from.
+    began: Instant,
+    state: RefCell<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -28,14 +34,23 @@ pub(crate) struct UnderWay<'a> {
 }
 
 impl Turns {
+    pub(crate) fn new(began: Instant) -> Turns {
+        Turns { began, state: RefCell::default() }
+    }
+
     /// Begins another request if that may be at once: without a limit it always may, and costs a count.
-    pub(crate) fn begin_now(&self) -> Option<UnderWay<'_>> {
-        let mut state = self.0.borrow_mut();
-        let turn = if state.waiting.is_empty() { state.concurrency.begin()? } else { return None };
+    pub(crate) fn begin_now(&self, now: Instant) -> Option<UnderWay<'_>> {
+        let mut state = self.state.borrow_mut();
+        if !state.waiting.is_empty() {
+            return None;
+        }
+        let turn = state.concurrency.begin(now.saturating_duration_since(self.began))?;
         Some(UnderWay { turns: self, turn, throttled: None })
     }
 
-    /// Waits until another request may begin.
+    /// Waits until another request may begin. It is to be polled after each [`SILENCE_MAX`] also without being woken.
+    ///
+    /// [`SILENCE_MAX`]: crate::protocol::concurrency::SILENCE_MAX
     ///
     /// Dropping the future leaves the queue.
     pub(crate) async fn begin(&self) -> UnderWay<'_> {
@@ -49,7 +64,7 @@ impl Turns {
 
     /// Wakes whoever is first in the queue; whether there is room is seen then.
     fn wake_first(&self) {
-        let first = self.0.borrow().waiting.first_key_value().map(|(_, waker)| waker.clone());
+        let first = self.state.borrow().waiting.first_key_value().map(|(_, waker)| waker.clone());
         if let Some(waker) = first {
             waker.wake();
         }
@@ -65,7 +80,7 @@ impl UnderWay<'_> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.turns.0.borrow_mut().concurrency.end(&self.turn, self.throttled);
+        self.turns.state.borrow_mut().concurrency.end(&self.turn, self.throttled);
         self.turns.wake_first();
     }
 }
@@ -78,12 +93,13 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn poll(&mut self, waker: &Waker) -> Option<Turn> {
-        let mut state = self.turns.0.borrow_mut();
+        let mut state = self.turns.state.borrow_mut();
         let first = match (self.number, state.waiting.first_key_value()) {
             (_, None) => true,
             (number, Some((first, _))) => number == Some(*first),
         };
-        if first && let Some(turn) = state.concurrency.begin() {
+        let now = clock::now().saturating_duration_since(self.turns.began);
+        if first && let Some(turn) = state.concurrency.begin(now) {
             if let Some(number) = self.number.take() {
                 state.waiting.remove(&number);
                 drop(state);
@@ -104,7 +120,7 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number.take() {
-            let waker = self.turns.0.borrow_mut().waiting.remove(&number);
+            let waker = self.turns.state.borrow_mut().waiting.remove(&number);
             // It may own what looks at this queue.
             drop(waker);
             self.turns.wake_first();
@@ -121,8 +137,9 @@ mod tests {
     #[test]
     fn who_waits_is_let_go_in_order_and_who_leaves_holds_up_nobody() {
         compio::runtime::Runtime::new().expect("a runtime").block_on(async {
-            let turns = Turns::default();
-            turns.begin_now().expect("there is no limit").answered(true);
+            let began = clock::now();
+            let turns = Turns::new(began);
+            turns.begin_now(began).expect("there is no limit").answered(true);
             let only = turns.begin().now_or_never().expect("one is always allowed");
             let mut first = Box::pin(turns.begin());
             let mut second = Box::pin(turns.begin());
@@ -130,7 +147,7 @@ mod tests {
             for waiting in [&mut first, &mut second, &mut third] {
                 assert!(waiting.now_or_never().is_none());
             }
-            assert!(turns.begin_now().is_none());
+            assert!(turns.begin_now(began).is_none());
             drop(only);
             assert!(second.as_mut().now_or_never().is_none(), "not before the first");
             drop(first);
@@ -138,7 +155,7 @@ mod tests {
             assert!(third.as_mut().now_or_never().is_none());
             second.answered(false);
             drop(third.now_or_never().expect("its turn"));
-            assert!(turns.0.borrow().waiting.is_empty());
+            assert!(turns.state.borrow().waiting.is_empty());
         });
     }
 }

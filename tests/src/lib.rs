@@ -10,6 +10,7 @@ pub mod fault_proxy;
 pub mod matrix;
 pub mod moto;
 pub mod oidc;
+pub mod scales;
 pub mod scripted;
 pub mod seaweedfs;
 mod server;

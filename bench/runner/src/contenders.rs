@@ -69,6 +69,15 @@ pub(crate) const CONTENDERS: &[Contender] = &[
         by_default: true,
     },
     Contender {
+        name: "ours-direct-aws-lc",
+        package: "contender-ours-aws-lc-rs",
+        variant: "transport = \"direct\"",
+        role: Role::Ours,
+        about: "ours-direct; rustls with aws-lc-rs, as most rivals have it",
+        versions: &["aws-lc-rs"],
+        by_default: true,
+    },
+    Contender {
         name: "object_store",
         package: "contender-object-store",
         variant: "",

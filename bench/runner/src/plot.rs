@@ -15,7 +15,7 @@ const TOP: f64 = 70.0;
 const MULTIPLE_MAX: f64 = 8.0;
 
 const FLOOR: &str = "#9aa0a6";
-const OURS: [&str; 2] = ["#d62728", "#f28e8e"];
+const OURS: [&str; 3] = ["#d62728", "#f28e8e", "#8c1b1c"];
 const RIVALS: [&str; 7] = ["#1f77b4", "#7fb3d9", "#2ca02c", "#9467bd", "#8c564b", "#e0a030", "#17a2a2"];
 
 pub(crate) fn plot(results: &Results) -> String {

@@ -27,7 +27,10 @@ pub struct BufferedMultipartWriterOptions {
     pub part_size: Option<u64>,
     /// How many parts are uploaded at once, 1 to [`CONCURRENCY_MAX`](Self::CONCURRENCY_MAX);
     /// [`DEFAULT_CONCURRENCY`](Self::DEFAULT_CONCURRENCY) when left out. The writer holds at most one part more
-    /// than this in memory.
+    /// than this in memory. A store that limits what is uploaded at once ([`memory_limit`]) lets parts wait; the writer
+    /// then holds them until it is their turn, and its writes wait.
+    ///
+    /// [`memory_limit`]: crate::config::ObjectConfig::memory_limit
     pub concurrency: usize,
     /// The condition under which the object is stored, judged when the writer finishes.
     pub mode: PutMode,

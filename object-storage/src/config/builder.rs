@@ -7,6 +7,7 @@ use super::checks;
 use super::object::{
     ATTEMPTS_MAX_DEFAULT, ATTEMPTS_MAX_LIMIT, Checksums, Conditions, MULTIPART_PART_SIZE_DEFAULT,
     ObjectConfig, ObjectCredentials, PayloadSigning, Service, StaticKeys, TlsRoots, Transport, UrlStyle,
+    memory_limit_default,
 };
 use super::problem::{FS, OBJECT, problem, shown};
 use super::secret::Secret;
@@ -34,6 +35,7 @@ pub struct ObjectConfigBuilder {
     pub(super) profile: Option<String>,
     pub(super) anonymous: Option<bool>,
     pub(super) multipart_part_size: Option<u64>,
+    pub(super) memory_limit: Option<u64>,
     pub(super) tls_roots: Option<TlsRoots>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) user_agent: Option<String>,
@@ -130,6 +132,15 @@ impl ObjectConfigBuilder {
     /// [`MULTIPART_PART_SIZE_DEFAULT`](super::MULTIPART_PART_SIZE_DEFAULT).
     pub fn multipart_part_size(mut self, bytes: u64) -> Self {
         self.multipart_part_size = Some(bytes);
+        self
+    }
+
+    /// How much memory the operations of one shard keep at once, in bytes: see [`ObjectConfig::memory_limit`]. At least
+    /// one part and [`BODY_WINDOW_BYTES`](super::BODY_WINDOW_BYTES). By default
+    /// [`MEMORY_LIMIT_DEFAULT`](super::MEMORY_LIMIT_DEFAULT), or four parts and 96 MiB if that is more. There is no
+    /// "unlimited": name what the machine has.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
         self
     }
 
@@ -269,6 +280,8 @@ impl ObjectConfigBuilder {
         }
         let multipart_part_size = self.multipart_part_size.unwrap_or(MULTIPART_PART_SIZE_DEFAULT);
         checks::part_size(multipart_part_size)?;
+        let memory_limit = self.memory_limit.unwrap_or_else(|| memory_limit_default(multipart_part_size));
+        checks::memory_limit(memory_limit, multipart_part_size)?;
         let attempts_max = self.attempts_max.unwrap_or(ATTEMPTS_MAX_DEFAULT);
         if !(1..=ATTEMPTS_MAX_LIMIT).contains(&attempts_max) {
             let what = format!("{attempts_max} is not 1 to {ATTEMPTS_MAX_LIMIT}");
@@ -284,6 +297,7 @@ impl ObjectConfigBuilder {
             url_style,
             credentials: self.checked_credentials()?,
             multipart_part_size,
+            memory_limit,
             tls_roots,
             proxy: self.proxy.as_ref().map(|text| checks::proxy(text.expose_secret())).transpose()?,
             timeouts: self.checked_timeouts()?,

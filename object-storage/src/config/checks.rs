@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::url::{Host, Url};
 
+use super::object::BODY_WINDOW_BYTES;
 use super::problem::{OBJECT, problem, shown};
 use super::secret::Secret;
 use super::timeouts::TIMEOUT_LIMIT;
@@ -190,6 +191,22 @@ pub(super) fn part_size(bytes: u64) -> Result<(), Error> {
     }
     let what = format!("{bytes} bytes are not 5 MiB to 5 GiB, between which S3 takes parts");
     Err(problem(option("multipart_part_size"), what, BYTES_ADVICE))
+}
+
+pub(super) fn memory_limit(bytes: u64, part_size: u64) -> Result<(), Error> {
+    let least = part_size + BODY_WINDOW_BYTES;
+    if bytes >= least {
+        return Ok(());
+    }
+    let what = format!(
+        "{bytes} bytes do not hold one part of multipart_part_size ({part_size} bytes) beside one open body \
+         ({BODY_WINDOW_BYTES} bytes)"
+    );
+    let advice = match PART_BYTES_MIN + BODY_WINDOW_BYTES <= bytes {
+        true => format!("write at least {least}, or make multipart_part_size smaller"),
+        false => format!("write at least {least}"),
+    };
+    Err(problem(option("memory_limit"), what, advice))
 }
 
 pub(super) fn timeout(name: &str, duration: Duration) -> Result<Duration, Error> {

@@ -80,6 +80,7 @@ pub(super) const OBJECT_FIELDS: &[Field<ObjectConfigBuilder>] = &[
     field("profile", Set::Text(|b, v| b.profile = Some(v))),
     field("anonymous", Set::Flag(|b, v| b.anonymous = Some(v))),
     field("multipart_part_size", Set::Bytes(|b, v| b.multipart_part_size = Some(v))),
+    field("memory_limit", Set::Bytes(|b, v| b.memory_limit = Some(v))),
     field(
         "tls_roots",
         Set::Word("\"system\", \"webpki\" or \"ca-file\"", |b, word| {

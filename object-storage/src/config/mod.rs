@@ -36,6 +36,7 @@
 //! ## anonymous = true
 //!
 //! multipart_part_size = "8 MiB"         # or bytes: 8388608
+//! memory_limit = "256 MiB"              # of each shard: uploads, pages and bodies beyond it wait
 //!
 //! tls_roots = "ca-file"                 # or "system", "webpki"; with ca_file these two add it to theirs
 //! ca_file = "/etc/my-server/store-ca.pem"
@@ -44,7 +45,7 @@
 //!
 //! connect_timeout = "3100ms"            # DNS, TCP and TLS
 //! send_timeout = "5s"                   # and one second per MiB of body on top
-//! head_timeout = "10s"                  # until the response begins
+//! head_timeout = "10s"                  # until the response begins; later attempts wait up to 4 times as long
 //! body_timeout = "10s"                  # between two pieces of a response
 //! complete_timeout = "2m"               # silence of a store that joins parts or copies
 //! operation_timeout = "1m"              # all attempts together
@@ -105,14 +106,15 @@ use std::path::{Path, PathBuf};
 
 pub use builder::{FsConfigBuilder, ObjectConfigBuilder};
 pub use object::{
-    ATTEMPTS_MAX_DEFAULT, ATTEMPTS_MAX_LIMIT, Checksums, Conditions, MULTIPART_PART_SIZE_DEFAULT,
-    ObjectConfig, ObjectCredentials, PayloadSigning, Service, StaticKeys, TlsRoots, Transport, UrlStyle,
+    ATTEMPTS_MAX_DEFAULT, ATTEMPTS_MAX_LIMIT, BODY_WINDOW_BYTES, Checksums, Conditions, MEMORY_LIMIT_DEFAULT,
+    MULTIPART_PART_SIZE_DEFAULT, ObjectConfig, ObjectCredentials, PayloadSigning, Service, StaticKeys,
+    TlsRoots, Transport, UrlStyle,
 };
 pub use secret::Secret;
 pub use timeouts::{
     BODY_TIMEOUT_DEFAULT, COMPLETE_SILENCES_MAX, COMPLETE_TIMEOUT_DEFAULT, CONNECT_TIMEOUT_DEFAULT,
-    HEAD_TIMEOUT_DEFAULT, OPERATION_TIMEOUT_DEFAULT, SEND_BYTES_PER_SECOND_MIN, SEND_TIMEOUT_DEFAULT,
-    TIMEOUT_LIMIT, Timeouts,
+    HEAD_TIMEOUT_DEFAULT, HEAD_TIMEOUT_GROWTH_MAX, OPERATION_TIMEOUT_DEFAULT, SEND_BYTES_PER_SECOND_MIN,
+    SEND_TIMEOUT_DEFAULT, TIMEOUT_LIMIT, Timeouts,
 };
 
 use crate::error::{Error, Result};
@@ -230,17 +232,23 @@ impl fmt::Display for StorageConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StorageConfig::Fs(FsConfig { root, durability: Durability::Full }) => {
-                write!(f, "files in {}, durable", root.display())
+                write!(f, "files in {}, durable", printable(root))
             }
             StorageConfig::Fs(FsConfig { root, durability: Durability::None }) => {
                 write!(
                     f,
                     "files in {}, NOT durable: a power failure may lose acknowledged objects",
-                    root.display()
+                    printable(root)
                 )
             }
             StorageConfig::Object(object) => write!(f, "{object}"),
             StorageConfig::Memory => write!(f, "memory: nothing outlives the process"),
         }
     }
+}
+
+/// A path in one line, whatever it holds.
+fn printable(path: &Path) -> String {
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    path.to_string_lossy().chars().map(printable).collect()
 }

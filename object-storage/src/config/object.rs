@@ -8,11 +8,23 @@ use ::url::Url;
 use super::secret::Secret;
 use super::timeouts::Timeouts;
 use crate::key::Key;
-use crate::limits::MIB;
+use crate::limits::{KIB, MIB};
 
 /// Default of `multipart_part_size`, in bytes: 8 MiB. Four parts in flight and one being filled are 40 MiB for one
 /// writer, and 8 MiB is past the size from which larger requests are no faster.
 pub const MULTIPART_PART_SIZE_DEFAULT: u64 = 8 * MIB;
+
+/// The least that `memory_limit` is when it is left out, in bytes: 256 MiB. 96 of them are for 192 bodies being read, and
+/// 160 for twenty parts of 8 MiB under way, which at 50 MiB/s each are more than a core moves.
+pub const MEMORY_LIMIT_DEFAULT: u64 = 256 * MIB;
+
+/// What one open body counts for, in bytes: 512 KiB. One buffer of 256 KiB is read into while what came before is
+/// looked at; over TLS one holds what came and one what it means.
+pub const BODY_WINDOW_BYTES: u64 = 512 * KIB;
+
+/// How many parts are under way at once, as those of one writer, for which a `memory_limit` that is left out has room
+/// beside 96 MiB of bodies, if they are large.
+const PARTS_BY_DEFAULT: u64 = 4;
 
 /// Default of `attempts_max`. With pauses that double from 50 ms and are drawn from the whole of their span, seven
 /// pauses are about three seconds on average: enough for a restart of one server of a store, and no storm.
@@ -20,6 +32,12 @@ pub const ATTEMPTS_MAX_DEFAULT: u32 = 8;
 
 /// The highest `attempts_max`. More would be a loop in disguise; `operation_timeout` says how long to go on.
 pub const ATTEMPTS_MAX_LIMIT: u32 = 100;
+
+/// What `memory_limit` is when nobody says.
+pub(super) fn memory_limit_default(part_size: u64) -> u64 {
+    const BODIES_BYTES: u64 = 192 * BODY_WINDOW_BYTES;
+    MEMORY_LIMIT_DEFAULT.max(PARTS_BY_DEFAULT * part_size + BODIES_BYTES)
+}
 
 /// An object store: an address, keys, and habits. Made by [`StorageConfig`](super::StorageConfig).
 ///
@@ -35,6 +53,7 @@ pub struct ObjectConfig {
     pub(super) url_style: UrlStyle,
     pub(super) credentials: ObjectCredentials,
     pub(super) multipart_part_size: u64,
+    pub(super) memory_limit: u64,
     pub(super) tls_roots: TlsRoots,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) user_agent: Option<String>,
@@ -244,6 +263,36 @@ impl ObjectConfig {
         self.multipart_part_size
     }
 
+    /// How much memory the operations of one shard keep at once, in bytes; those beyond it wait, in the order in which
+    /// they came.
+    ///
+    /// What counts, from the beginning of an operation to its end:
+    ///
+    /// - of a put and of a part, the payload, although it is the caller's: a shard that starts 10,000 puts of 8 MiB has
+    ///   twenty under way, and the others have sent nothing and hold nothing beside what the caller gave them;
+    /// - of a page of a listing, the longest that it can be: 64 KiB and 8 KiB per entry asked for, at most 8 MiB; of a
+    ///   bulk delete the same, and the keys; of a completion, the list of parts;
+    /// - of a get, [`BODY_WINDOW_BYTES`], until the last byte was handed out or the body was dropped. Small objects, which
+    ///   come whole with the answer, count until `get` returns.
+    ///
+    /// Half of the limit, at most 96 MiB (192 bodies), and never so much that no part would fit into the rest, is for
+    /// gets, and what remains is for everything else. Neither can use up the other's: bodies that somebody holds and
+    /// does not read hold up other gets, and no write. An operation that needs more than its share has, such as a put of
+    /// 1 GiB, waits until nobody has any of it and then has all of it, alone.
+    ///
+    /// Waiting is part of the operation's time: [`Timeouts::operation`] after its beginning it ends as
+    /// [`Timeout`](crate::ErrorKind::Timeout), and nothing was sent. Dropping its future gives up the place.
+    ///
+    /// Not counted, because bounded otherwise: what a
+    /// [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) gathers (at most its concurrency and one, times the
+    /// part size; its parts count while they are uploaded, and make the writer wait), what was handed out, answers of
+    /// less than 64 KiB, and the buffers of connections (256 in use at most, 16 KiB each while nothing large comes over
+    /// them).
+    #[must_use]
+    pub fn memory_limit(&self) -> u64 {
+        self.memory_limit
+    }
+
     /// Whom TLS trusts.
     #[must_use]
     pub fn tls_roots(&self) -> TlsRoots {
@@ -345,7 +394,7 @@ impl fmt::Display for ObjectConfig {
                 TlsRoots::CaFile => write!(f, ", trusting only given certificates")?,
             }
             if let Some(file) = &self.ca_file {
-                write!(f, " ({})", file.display())?;
+                write!(f, " ({})", super::printable(file))?;
             }
         }
         if let Some(proxy) = &self.proxy {

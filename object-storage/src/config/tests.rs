@@ -63,6 +63,9 @@ fn every_option_means_the_same_through_file_url_and_builder() {
         ("multipart_part_size = '16 MiB'", "multipart_part_size=16%20MiB", |b| {
             b.multipart_part_size(16 * MIB)
         }),
+        ("memory_limit = 67108864", "memory_limit=67108864", |b| b.memory_limit(64 * MIB)),
+        ("memory_limit = '64 MiB'", "memory_limit=64MiB", |b| b.memory_limit(64 * MIB)),
+        ("memory_limit = '256 MiB'", "memory_limit=256%20MiB", |b| b.memory_limit(256 * MIB)),
         ("tls_roots = 'webpki'", "tls_roots=webpki", |b| b.tls_roots(TlsRoots::Webpki)),
         ("tls_roots = 'system'", "tls_roots=system", |b| b.tls_roots(TlsRoots::System)),
         ("ca_file = '/a+b/é.pem'", "ca_file=/a+b/%C3%A9.pem", |b| b.ca_file("/a+b/é.pem")),
@@ -118,6 +121,7 @@ fn every_option_means_the_same_through_file_url_and_builder() {
             "transport = 'direct'",
             "payload_signing = 'auto'",
             "checksums = 'when-supported'",
+            "memory_limit = '256 MiB'",
         ];
         let is_default =
             says_the_default.iter().any(|name| line.starts_with(name)) || *line == "tls_roots = 'system'";
@@ -172,10 +176,24 @@ fn what_was_left_out_has_the_documented_default() {
     assert_eq!((object.region(), object.endpoint(), object.proxy()), (None, None, None));
     assert_eq!(object.url_style(), UrlStyle::VirtualHost);
     assert_eq!(object.credentials(), &ObjectCredentials::Chain);
-    assert_eq!(object.multipart_part_size(), 8 * MIB);
+    assert_eq!((object.multipart_part_size(), object.memory_limit()), (8 * MIB, 256 * MIB));
     assert_eq!((object.tls_roots(), object.ca_file(), object.user_agent()), (TlsRoots::System, None, None));
     assert_eq!(object.timeouts(), &Timeouts::default());
     assert_eq!((object.attempts_max(), object.conditions()), (8, Conditions::default()));
+}
+
+#[test]
+fn memory_is_enough_for_a_part_and_a_body_and_by_default_for_four_parts() {
+    let limit =
+        |b: ObjectConfigBuilder| b.build().expect("valid").as_object().expect("object").memory_limit();
+    let bucket = || StorageConfig::object("bucket");
+    assert_eq!(limit(bucket().multipart_part_size(40 * MIB)), 256 * MIB);
+    assert_eq!(limit(bucket().multipart_part_size(64 * MIB)), (4 * 64 + 96) * MIB);
+    assert_eq!(limit(bucket().multipart_part_size(5 * 1024 * MIB)), (4 * 5 * 1024 + 96) * MIB);
+    let least = 5 * MIB + BODY_WINDOW_BYTES;
+    assert_eq!(limit(bucket().multipart_part_size(5 * MIB).memory_limit(least)), least);
+    assert_eq!(limit(bucket().memory_limit(u64::MAX)), u64::MAX);
+    complaint(bucket().multipart_part_size(5 * MIB).memory_limit(least - 1).build());
 }
 
 #[test]
@@ -393,6 +411,21 @@ fn an_object_store_that_cannot_work_is_told_what_to_write() {
         ("multipart_part_size = '6 GiB'", "object.multipart_part_size", "5 MiB to 5 GiB", "8 MiB"),
         ("multipart_part_size = -1", "object.multipart_part_size", "-1 bytes cannot be", "8 MiB"),
         ("multipart_part_size = '8 MB'", "object.multipart_part_size", "1000s or 1024s", "8 MiB"),
+        (
+            "memory_limit = '8 MiB'",
+            "object.memory_limit",
+            "do not hold one part",
+            "make multipart_part_size smaller",
+        ),
+        ("memory_limit = '1 MiB'", "object.memory_limit", "do not hold one part", "at least 8912896"),
+        (
+            "memory_limit = '64 MiB'\nmultipart_part_size = '64 MiB'",
+            "object.memory_limit",
+            "67108864 bytes do not hold",
+            "at least 67633152",
+        ),
+        ("memory_limit = -1", "object.memory_limit", "-1 bytes cannot be", "8 MiB"),
+        ("memory_limit = 'all'", "object.memory_limit", "does not begin with a digit", "8 MiB"),
         ("multipart_part_size = 8.5", "object.multipart_part_size", "a number with a fraction", "8 MiB"),
         ("tls_roots = 'ca-file'", "object.tls_roots", "there is none", "set ca_file"),
         ("tls_roots = 'none'", "object.tls_roots", "\"none\" is unknown", "\"webpki\""),

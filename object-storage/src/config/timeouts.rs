@@ -19,6 +19,11 @@ pub const SEND_BYTES_PER_SECOND_MIN: u64 = MIB;
 /// store writes to its disks first, in a few; ten leave room for a store that is slow but alive.
 pub const HEAD_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
+/// How many times `head_timeout` the wait for a response may grow to: it doubles with each attempt, 10, 20 and then 40
+/// seconds by default. A store that is slow but alive answers in the end, instead of being asked the same again and
+/// again; one that is dead is found out in ten seconds all the same.
+pub const HEAD_TIMEOUT_GROWTH_MAX: u32 = 4;
+
 /// Default of `body_timeout`. A store that pauses to repair itself goes on within seconds; one that is silent for
 /// ten is better asked again, for the bytes that are missing.
 pub const BODY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -47,7 +52,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For sending the body of a request, with one second per MiB of it on top: see [`Timeouts::send_of`].
     pub send: Duration,
-    /// From the last byte of the request to the head of the response.
+    /// From the last byte of the request to the head of the response, in the first attempt. Later ones wait longer: see
+    /// [`Timeouts::head_of`].
     pub head: Duration,
     /// Between two pieces of a response body. There is no limit on the whole of a body that keeps coming.
     pub body: Duration,
@@ -82,6 +88,14 @@ impl Timeouts {
         self.send.saturating_add(at_slowest)
     }
 
+    /// How long the `nth` attempt of an operation may wait for the head of the response, counted from 1: `head`, twice
+    /// that, and so on up to [`HEAD_TIMEOUT_GROWTH_MAX`] times, and never beyond `operation`.
+    #[must_use]
+    pub fn head_of(&self, nth: u32) -> Duration {
+        let doublings = nth.saturating_sub(1).min(HEAD_TIMEOUT_GROWTH_MAX.ilog2());
+        self.head.saturating_mul(1 << doublings).min(self.operation)
+    }
+
     /// How long all attempts of one CompleteMultipartUpload or CopyObject may take together.
     #[must_use]
     pub fn complete_operation(&self) -> Duration {
@@ -100,5 +114,19 @@ mod tests {
         assert_eq!(timeouts.send_of(0), SEND_TIMEOUT_DEFAULT);
         assert_eq!(timeouts.send_of(1), Duration::from_secs(6));
         assert_eq!(timeouts.complete_operation(), Duration::from_secs(600));
+    }
+
+    #[test]
+    fn later_attempts_wait_longer_for_an_answer_and_never_longer_than_the_operation() {
+        let seconds = |timeouts: &Timeouts, nths: std::ops::Range<u32>| -> Vec<u64> {
+            nths.map(|nth| timeouts.head_of(nth).as_secs()).collect()
+        };
+        let timeouts = Timeouts::default();
+        assert_eq!(seconds(&timeouts, 1..6), [10, 20, 40, 40, 40]);
+        assert_eq!(timeouts.head_of(u32::MAX), Duration::from_secs(40));
+        let short = Timeouts { operation: Duration::from_secs(25), ..timeouts };
+        assert_eq!(seconds(&short, 1..5), [10, 20, 25, 25]);
+        let longest = Timeouts { head: TIMEOUT_LIMIT, operation: TIMEOUT_LIMIT, ..Timeouts::default() };
+        assert_eq!(longest.head_of(9), TIMEOUT_LIMIT);
     }
 }

@@ -15,13 +15,16 @@ pub(crate) struct Budget {
     tokens_max: u32,
     /// When a retry was last granted although there was nothing left to pay it with.
     floor_at: Option<Duration>,
+    /// How many were asked for since the last success, and how many of them granted unpaid.
+    wanted: u32,
+    unpaid: u32,
 }
 
 /// Fifty retries at once before any has to be earned, as the AWS SDKs have it.
 const TOKENS_MAX: u32 = 500;
 
-/// The looks that clear up an ambiguous write have tokens of their own, for ten times 5 retries: certainty must not
-/// starve because everything else is being retried.
+/// The looks that clear up an ambiguous write have tokens of their own, for five that fail: certainty must not starve
+/// because everything else is being retried.
 const TOKENS_OF_LOOKS_MAX: u32 = 50;
 
 /// With one token earned by each success, a tenth of the requests may be retries of this price.
@@ -30,23 +33,33 @@ const COST_OF_FAILURE: u32 = 10;
 /// Cheaper: a store that asks for less is alive, and the pause it asks for does most of the work.
 const COST_OF_THROTTLING: u32 = 5;
 
-/// Without tokens one retry may be made in this time, so that an idle writer still notices when the store is back.
+/// Without tokens one retry may be made in this time, so that an idle writer whose tokens went in an outage long past
+/// is not refused a second attempt ...
 const FLOOR: Duration = Duration::from_secs(1);
+
+/// ... but while nothing succeeds at all, only for one in so many that are wanted. Retries and looks together then add 4
+/// % to a long outage, whatever the load; with what was saved up and what is under way when it begins that is less than
+/// a tenth of ten minutes of four operations a second. (One a second alone would be a quarter.)
+const WANTED_PER_FLOOR: u32 = 50;
 
 impl Budget {
     /// For the operations of one shard.
     pub(crate) fn of_operations() -> Budget {
-        Budget { tokens: TOKENS_MAX, tokens_max: TOKENS_MAX, floor_at: None }
+        Budget::full(TOKENS_MAX)
     }
 
     /// For clearing up what ambiguous attempts left open.
     pub(crate) fn of_looks() -> Budget {
-        Budget { tokens: TOKENS_OF_LOOKS_MAX, tokens_max: TOKENS_OF_LOOKS_MAX, floor_at: None }
+        Budget::full(TOKENS_OF_LOOKS_MAX)
+    }
+
+    fn full(tokens_max: u32) -> Budget {
+        Budget { tokens: tokens_max, tokens_max, floor_at: None, wanted: 0, unpaid: 0 }
     }
 
     /// Something succeeded.
     pub(crate) fn earn(&mut self) {
-        self.tokens = self.tokens.saturating_add(1).min(self.tokens_max);
+        self.gain(1);
     }
 
     /// Whether an attempt that ended like this may be repeated. `now` is the time since any fixed moment.
@@ -63,8 +76,36 @@ impl Budget {
             self.tokens = rest;
             return true;
         }
-        let granted = self.floor_at.is_none_or(|at| now.saturating_sub(at) >= FLOOR);
+        self.grants_unpaid(now)
+    }
+
+    /// Whether a look may begin that nobody has asked for. It costs nothing unless it [fails](Self::look_ended), so
+    /// that any number may look at once where the store answers: what one outage leaves in doubt may be much.
+    pub(crate) fn admits_look(&mut self, now: Duration) -> bool {
+        self.tokens >= COST_OF_FAILURE || self.grants_unpaid(now)
+    }
+
+    /// A look has ended. An answer gives back what one that failed has cost.
+    pub(crate) fn look_ended(&mut self, answered: bool) {
+        if answered {
+            self.gain(COST_OF_FAILURE);
+        } else {
+            self.tokens = self.tokens.saturating_sub(COST_OF_FAILURE);
+        }
+    }
+
+    fn gain(&mut self, tokens: u32) {
+        self.tokens = self.tokens.saturating_add(tokens).min(self.tokens_max);
+        self.wanted = 0;
+        self.unpaid = 0;
+    }
+
+    fn grants_unpaid(&mut self, now: Duration) -> bool {
+        self.wanted = self.wanted.saturating_add(1);
+        let granted = self.wanted > self.unpaid.saturating_mul(WANTED_PER_FLOOR)
+            && self.floor_at.is_none_or(|at| now.saturating_sub(at) >= FLOOR);
         if granted {
+            self.unpaid += 1;
             self.floor_at = Some(now);
         }
         granted
@@ -80,15 +121,44 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_met_with_a_burst_and_then_one_retry_a_second() {
+    fn an_outage_is_met_with_a_burst_and_then_one_retry_in_fifty_at_most_one_a_second() {
+        for (pause_millis, expected) in [(10, 600), (100, 120), (1000, 12)] {
+            let mut budget = Budget::of_operations();
+            let burst = (0..51).filter(|_| budget.spend(Class::Transient, second(0))).count();
+            assert_eq!(burst, 50 + 1);
+            // Ten minutes in which somebody wants to retry after each pause.
+            let granted = (1..=600_000 / pause_millis)
+                .filter(|tick| budget.spend(Class::Transient, Duration::from_millis(tick * pause_millis)))
+                .count();
+            assert!(granted.abs_diff(expected) <= 1, "{granted} every {pause_millis} ms");
+        }
+    }
+
+    #[test]
+    fn who_is_idle_may_try_twice_long_after_the_tokens_went() {
         let mut budget = Budget::of_operations();
-        let burst = (0..1000).filter(|_| budget.spend(Class::Transient, second(1))).count();
-        assert_eq!(burst, 50 + 1);
-        // Ten minutes in which somebody wants to retry every 10 ms.
-        let granted = (0..60_000)
-            .filter(|tick| budget.spend(Class::Transient, second(1) + Duration::from_millis(tick * 10)))
-            .count();
-        assert!((598..=600).contains(&granted), "{granted}");
+        while budget.spend(Class::Transient, second(0)) {}
+        for minute in 1..10 {
+            // The outage is over, and every tenth request or so fails once.
+            budget.earn();
+            assert!(budget.spend(Class::Transient, second(minute * 60)), "{minute}");
+        }
+    }
+
+    #[test]
+    fn looks_are_free_where_they_are_answered_and_end_where_they_are_not() {
+        let mut budget = Budget::of_looks();
+        for _ in 0..1000 {
+            assert!(budget.admits_look(second(0)), "as many at once as are wanted");
+        }
+        for _ in 0..5 {
+            assert!(budget.admits_look(second(0)));
+            budget.look_ended(false);
+        }
+        assert!(budget.admits_look(second(0)), "the floor");
+        assert!((0..49).all(|_| !budget.admits_look(second(1))));
+        budget.look_ended(true);
+        assert!((0..100).all(|_| budget.admits_look(second(1))), "the store answers again");
     }
 
     #[test]

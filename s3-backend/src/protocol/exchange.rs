@@ -67,6 +67,25 @@ pub(crate) enum Sighting {
     Failed(Error),
 }
 
+impl Sighting {
+    /// So many looks have failed that this one was not made.
+    pub(crate) fn withheld() -> Sighting {
+        let message = "looks at objects have failed of late, and no further one is made for now";
+        Sighting::Failed(Error::new(ErrorKind::Unavailable, Operation::HeadObject, message))
+    }
+
+    /// Whether the store has answered the look at all.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self {
+            Sighting::Object(_) | Sighting::Nothing => true,
+            Sighting::Failed(error) => !matches!(
+                error.kind(),
+                ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Throttled | ErrorKind::Protocol
+            ),
+        }
+    }
+}
+
 /// An object, as far as it tells which write it comes from.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {

@@ -9,6 +9,7 @@ pub(crate) mod exchange;
 pub(crate) mod header;
 pub(crate) mod headers;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod mend;
 pub(crate) mod operations;
 pub(crate) mod presign;

@@ -237,6 +237,16 @@ mod tests {
         assert_eq!(parse(wide.as_bytes()), Err(BadXml::TooLarge));
     }
 
+    #[test]
+    fn the_bounds_are_where_they_are_said_to_be() {
+        let deep = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
+        assert!(parse(deep(XML_DEPTH_MAX).as_bytes()).is_ok());
+        assert_eq!(parse(deep(XML_DEPTH_MAX + 1).as_bytes()), Err(BadXml::TooLarge));
+        let wide = |elements: usize| format!("<a>{}</a>", "<b/>".repeat(elements - 1));
+        assert!(parse(wide(XML_ELEMENTS_MAX).as_bytes()).is_ok());
+        assert_eq!(parse(wide(XML_ELEMENTS_MAX + 1).as_bytes()), Err(BadXml::TooLarge));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -23,7 +23,7 @@ impl Answer {
         Answer { head: ResponseHead { status, headers: Headers::default() }, body }
     }
 
-    fn good(status: u16, fields: &[(&str, &str)]) -> Answer {
+    pub(super) fn good(status: u16, fields: &[(&str, &str)]) -> Answer {
         let mut headers = Headers::with_capacity(fields.len(), 100);
         for (name, value) in fields {
             headers.push(name.as_bytes(), value.as_bytes());

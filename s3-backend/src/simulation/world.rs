@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SIGNATURE_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// How long a look may take in all, as the driver has it.
-const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
+pub(super) const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What is known of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -407,6 +407,53 @@ fn a_listing_that_lies_is_refused_and_one_that_turns_in_circles_ends() {
     });
 }
 
+/// A page of ten may have 144 KiB, and a completion 64.
+#[test]
+fn an_answer_is_read_up_to_what_its_question_can_be_answered_with() {
+    run(async {
+        let padded = |bytes: usize| listing(&format!("<!--{}-->", "x".repeat(bytes)));
+        let options = ListOptions::default().with_page_size(10);
+        for (kib, fits) in [(140, true), (150, false)] {
+            let server = Server::always(answer(padded(kib << 10)));
+            let result = store(&server).await.list_page(&options, None).await.map(drop);
+            let expected = (!fits).then_some(ErrorKind::Protocol);
+            assert_eq!(outcome(&result, &server), expected, "{kib} KiB: {result:?}");
+        }
+        for (kib, fits) in [(60, true), (70, false)] {
+            let blank = vec![b' '; kib << 10];
+            let document =
+                b"<CompleteMultipartUploadResult><ETag>&quot;e&quot;</ETag></CompleteMultipartUploadResult>";
+            let server = Server::always(answer(Answer::new(200).body([&blank[..], document].concat())));
+            let result = Op::Complete.run(&store(&server).await).await;
+            let expected = (!fits).then_some(ErrorKind::Indeterminate);
+            assert_eq!(outcome(&result, &server), expected, "{kib} KiB: {result:?}");
+        }
+    });
+}
+
+#[test]
+fn a_page_of_more_parts_or_uploads_than_were_asked_for_is_refused() {
+    run(async {
+        let uploads = "<Upload><Key>a</Key><UploadId>u</UploadId></Upload>".repeat(3);
+        let body = format!("<ListMultipartUploadsResult>{uploads}</ListMultipartUploadsResult>");
+        let server = Server::always(answer(Answer::new(200).body(body)));
+        let store_ = store(&server).await;
+        for (page_size, expected) in [(3, None), (2, Some(ErrorKind::Protocol))] {
+            let options = ListUploadsOptions::default().with_page_size(page_size);
+            let result = store_.list_multipart_uploads_page(&options, None).await.map(drop);
+            assert_eq!(outcome(&result, &server), expected, "{result:?}");
+        }
+        let parts: String = (1..=1001)
+            .map(|n| format!("<Part><PartNumber>{n}</PartNumber><ETag>e</ETag><Size>1</Size></Part>"))
+            .collect();
+        let server = Server::always(answer(
+            Answer::new(200).body(format!("<ListPartsResult>{parts}</ListPartsResult>")),
+        ));
+        let result = Op::ListParts.run(&store(&server).await).await;
+        assert_eq!(outcome(&result, &server), Some(ErrorKind::Protocol), "{result:?}");
+    });
+}
+
 #[test]
 fn uploads_and_parts_that_turn_in_circles_end() {
     run(async {

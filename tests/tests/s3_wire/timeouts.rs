@@ -95,6 +95,19 @@ fn a_head_that_drips_ends_at_its_limit() {
     })));
 }
 
+/// The same patience every time would never have an answer.
+#[test]
+fn a_store_that_is_slow_but_alive_is_waited_for_longer_each_time() {
+    run(join_all([Op::Get, Op::Put, Op::Create, Op::Delete, Op::List].map(|op| async move {
+        let slow = [vec![Act::ReadAll, Act::Pause(SHORT * 2)], op.good_step()[1..].to_vec()].concat();
+        let server = Server::always(slow);
+        let result = op.run(&open(patient(&server).attempts_max(3).head_timeout(SHORT)).await).await;
+        assert_eq!(outcome(&result, &server), None, "{op:?}: {result:?}");
+        // 1, 2 and 4 times the limit: what takes twice it is answered at the third attempt at the latest.
+        assert!((2..=3).contains(&server.seen().len()), "{op:?}: {} attempts", server.seen().len());
+    })));
+}
+
 /// A server that takes the connection and never reads: the send limit ends it, and since bytes may have left, the
 /// outcome is open.
 #[test]

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::protocol::checksum::{CRC64NVME_HEADER, Crc64Nvme, Joined};
 use crate::protocol::exchange::{Proof, Trace};
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use crate::protocol::xml::escape;
 use md5::{Digest as _, Md5};
@@ -137,6 +138,13 @@ impl Action for CompleteMultipartUpload<'_> {
 
     fn body(&self) -> AnswerBody {
         AnswerBody::Xml
+    }
+
+    fn need(&self) -> Need {
+        // A tag with its quotes, and what stands around it and a checksum.
+        const ENTRY_BYTES: usize = 128;
+        let entries = self.parts.iter().map(|part| part.etag.as_str().len() + ENTRY_BYTES);
+        Need::Bytes(entries.sum::<usize>() as u64)
     }
 
     fn read(&self, _: &Place, head: &ResponseHead, body: &[u8]) -> Result<PutOutcome, Refusal> {

@@ -2,7 +2,7 @@
 
 use super::{
     Action, AnswerBody, Condition, Effect, Key, Operation, Place, Refusal, Request, ResponseHead, Result,
-    attribute_headers, root, stamp,
+    attribute_headers, root, stamp, upload_id,
 };
 use crate::protocol::exchange::Trace;
 use crate::protocol::request::Method;
@@ -24,9 +24,6 @@ pub(crate) struct Begun {
     /// An earlier attempt may have begun another one, whose id nobody knows.
     pub(crate) maybe_another: bool,
 }
-
-/// The longest upload id that is accepted, in bytes. AWS's have about 128.
-const UPLOAD_ID_BYTES_MAX: usize = 1024;
 
 impl Action for CreateMultipartUpload<'_> {
     type Output = Begun;
@@ -63,11 +60,9 @@ impl Action for CreateMultipartUpload<'_> {
 
     fn read(&self, _: &Place, head: &ResponseHead, body: &[u8]) -> Result<Begun, Refusal> {
         let root = root(head, body, "InitiateMultipartUploadResult", Condition::Other)?;
-        let id = root.text_of("UploadId").map(str::trim).unwrap_or_default();
-        if id.is_empty() || id.len() > UPLOAD_ID_BYTES_MAX || id.chars().any(char::is_control) {
-            return Err(Refusal::violation(head, "the answer names no upload id"));
-        }
-        Ok(Begun { id: UploadId::new(id), maybe_another: false })
+        let id = upload_id(root.text_of("UploadId"))
+            .ok_or_else(|| Refusal::violation(head, "the answer names no upload id"))?;
+        Ok(Begun { id, maybe_another: false })
     }
 
     fn doubt(&self, output: Begun) -> Begun {

@@ -6,6 +6,8 @@ use super::{
     Action, AnswerBody, Condition, Effect, Element, Error, ErrorKind, Key, Operation, Place, Refusal,
     Request, ResponseHead, Result, root,
 };
+use crate::protocol::limits::xml_bytes_max;
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::limits::DELETE_KEYS_MAX;
 use object_storage::{Answer, Payload};
@@ -17,6 +19,9 @@ pub(crate) struct DeleteObjects<'a> {
     /// What rusty-s3 shapes the body for.
     pub(crate) shape: &'a rusty_s3::Bucket,
 }
+
+/// What stands around a key in the body, in bytes.
+const ENTRY_BYTES: usize = 64;
 
 impl Action for DeleteObjects<'_> {
     /// What became of each key, in the order of `keys`.
@@ -49,6 +54,15 @@ impl Action for DeleteObjects<'_> {
 
     fn body(&self) -> AnswerBody {
         AnswerBody::Xml
+    }
+
+    fn answer_bytes_max(&self) -> usize {
+        xml_bytes_max(self.keys.len())
+    }
+
+    fn need(&self) -> Need {
+        let keys: usize = self.keys.iter().map(|key| key.as_str().len() + ENTRY_BYTES).sum();
+        Need::Bytes((keys + self.answer_bytes_max()) as u64)
     }
 
     fn read(&self, place: &Place, head: &ResponseHead, body: &[u8]) -> Result<Vec<Result<()>>, Refusal> {

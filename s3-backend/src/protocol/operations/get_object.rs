@@ -7,6 +7,7 @@ use super::{
     ResponseHead, Result, header,
 };
 use crate::protocol::checksum::Checksum;
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::config::Checksums;
 use object_storage::{GetOptions, ObjectMeta, RangePolicy, ReadConditions};
@@ -55,6 +56,10 @@ impl Action for GetObject<'_> {
 
     fn body(&self) -> AnswerBody {
         AnswerBody::Object
+    }
+
+    fn need(&self) -> Need {
+        Need::Window
     }
 
     fn read(&self, _: &Place, head: &ResponseHead, _: &[u8]) -> Result<Opened, Refusal> {

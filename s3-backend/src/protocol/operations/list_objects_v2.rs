@@ -4,6 +4,8 @@ use super::{
     Action, AnswerBody, Condition, Effect, Encoding, Error, ErrorKind, Key, Operation, Place, Refusal,
     Request, ResponseHead, Result, is_truncated, list_time, number, root,
 };
+use crate::protocol::limits::xml_bytes_max;
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::limits::LIST_PAGE_MAX;
 use object_storage::{ETag, ListOptions, ListPage, ObjectMeta, PageToken};
@@ -48,6 +50,14 @@ impl Action for ListObjectsV2<'_> {
 
     fn body(&self) -> AnswerBody {
         AnswerBody::Xml
+    }
+
+    fn answer_bytes_max(&self) -> usize {
+        xml_bytes_max(self.page_size())
+    }
+
+    fn need(&self) -> Need {
+        Need::Bytes(self.answer_bytes_max() as u64)
     }
 
     fn read(&self, place: &Place, head: &ResponseHead, body: &[u8]) -> Result<ListPage, Refusal> {

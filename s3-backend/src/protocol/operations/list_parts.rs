@@ -5,6 +5,8 @@ use super::{
     Request, ResponseHead, Result, is_truncated, number, root,
 };
 use crate::protocol::checksum::Crc64Nvme;
+use crate::protocol::limits::xml_bytes_max;
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::limits::LIST_PAGE_MAX;
 use object_storage::{ETag, PageToken, Part, PartNumber, PartsPage, UploadId};
@@ -56,6 +58,14 @@ impl Action for ListParts<'_> {
         AnswerBody::Xml
     }
 
+    fn answer_bytes_max(&self) -> usize {
+        xml_bytes_max(LIST_PAGE_MAX)
+    }
+
+    fn need(&self) -> Need {
+        Need::Bytes(self.answer_bytes_max() as u64)
+    }
+
     fn read(&self, _: &Place, head: &ResponseHead, body: &[u8]) -> Result<ListedParts, Refusal> {
         let root = root(head, body, "ListPartsResult", Condition::Other)?;
         let part = |entry: &Element| {
@@ -72,6 +82,9 @@ impl Action for ListParts<'_> {
             root.text_of("ChecksumAlgorithm").is_some_and(|algorithm| algorithm.trim() == "CRC64NVME");
         let parts: Option<Vec<Part>> = root.children_named("Part").map(part).collect();
         let parts = parts.ok_or_else(|| Refusal::violation(head, "a part without number, tag or size"))?;
+        if parts.len() > LIST_PAGE_MAX {
+            return Err(Refusal::violation(head, "more parts than a page may hold"));
+        }
         if !parts.windows(2).all(|pair| pair[0].number < pair[1].number) {
             return Err(Refusal::violation(head, "the parts are not in order of their numbers"));
         }
@@ -122,5 +135,8 @@ mod tests {
         assert!(read(&part("0")).is_err());
         assert!(read(&part("10001")).is_err());
         assert!(read("<IsTruncated>true</IsTruncated>").is_err());
+        let parts = |to: u32| (1..=to).map(|number| part(&number.to_string())).collect::<String>();
+        assert_eq!(read(&parts(1000)).expect("a page").page.parts.len(), 1000);
+        assert!(read(&parts(1001)).is_err());
     }
 }

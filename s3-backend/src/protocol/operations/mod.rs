@@ -34,7 +34,7 @@ pub(crate) use upload_part::UploadPart;
 
 use object_storage::limits::KEY_BYTES_MAX;
 use object_storage::{
-    Attributes, Error, ErrorKind, Key, KeyRule, Operation, OperationId, PutMode, PutOutcome, Result,
+    Attributes, Error, ErrorKind, Key, KeyRule, Operation, OperationId, PutMode, PutOutcome, Result, UploadId,
 };
 use percent_encoding::percent_decode_str;
 
@@ -43,6 +43,8 @@ use super::checksum::{CRC64NVME_HEADER, Crc64Nvme};
 use super::error::{Condition, Refusal};
 use super::exchange::{Effect, Proof, Trace};
 use super::header::{self, METADATA_PREFIX};
+use super::limits::ERROR_BODY_BYTES_MAX;
+use super::memory::Need;
 use super::request::{Method, Request, ResponseHead};
 use super::xml::{self, Element};
 
@@ -81,6 +83,16 @@ pub(crate) trait Action {
     /// What the body of a good answer holds.
     fn body(&self) -> AnswerBody {
         AnswerBody::Ignored
+    }
+
+    /// The longest document that a good answer may be, in bytes.
+    fn answer_bytes_max(&self) -> usize {
+        ERROR_BODY_BYTES_MAX
+    }
+
+    /// What is kept in memory for it, from its beginning to its end.
+    fn need(&self) -> Need {
+        Need::Nothing
     }
 
     /// Reads an answer with a status of success. `body` is empty unless [`Action::body`] asks for it.
@@ -308,6 +320,16 @@ impl Encoding {
 /// The time in a listing, as in `2009-10-12T17:50:30.000Z`; text that is no time counts as none.
 fn list_time(text: Option<&str>) -> Option<std::time::SystemTime> {
     text?.trim().parse::<jiff::Timestamp>().ok().map(std::time::SystemTime::from)
+}
+
+/// The longest upload id that is accepted, in bytes. AWS's have about 128.
+const UPLOAD_ID_BYTES_MAX: usize = 1024;
+
+/// The id of an upload in an XML answer; text that cannot be one counts as none.
+fn upload_id(text: Option<&str>) -> Option<UploadId> {
+    let id = text?.trim();
+    let sensible = (1..=UPLOAD_ID_BYTES_MAX).contains(&id.len()) && !id.chars().any(char::is_control);
+    sensible.then(|| UploadId::new(id))
 }
 
 /// A number in an XML answer.

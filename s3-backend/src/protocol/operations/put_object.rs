@@ -6,6 +6,7 @@ use super::{
 };
 use crate::protocol::checksum::{CRC64NVME_HEADER, Crc64Nvme};
 use crate::protocol::exchange::{Proof, Trace};
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::{OperationId, Payload, PutMode, PutOptions};
 
@@ -55,6 +56,10 @@ impl Action for PutObject<'_> {
         let request = stamp(conditions(request, &self.options.mode), self.stamp);
         let request = attribute_headers(request, &self.options.attributes);
         Ok(request.header_if(CRC64NVME_HEADER, self.checksum.map(Crc64Nvme::text)))
+    }
+
+    fn need(&self) -> Need {
+        Need::Bytes(self.payload.len())
     }
 
     fn read(&self, _: &Place, head: &ResponseHead, _: &[u8]) -> Result<PutOutcome, Refusal> {

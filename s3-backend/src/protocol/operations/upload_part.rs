@@ -2,6 +2,7 @@
 
 use super::{Action, Effect, Key, Operation, Place, Refusal, Request, ResponseHead, Result, kept, outcome};
 use crate::protocol::checksum::{CRC64NVME_HEADER, Crc64Nvme};
+use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
 use object_storage::{Part, PartNumber, Payload, UploadId};
 
@@ -33,6 +34,10 @@ impl Action for UploadPart<'_> {
             .query("uploadId", self.upload_id.as_str())
             .header_if(CRC64NVME_HEADER, self.checksum.map(Crc64Nvme::text))
             .payload(self.payload.clone()))
+    }
+
+    fn need(&self) -> Need {
+        Need::Bytes(self.payload.len())
     }
 
     fn read(&self, _: &Place, head: &ResponseHead, _: &[u8]) -> Result<Part, Refusal> {

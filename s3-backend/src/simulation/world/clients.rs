@@ -11,8 +11,7 @@ use super::super::operation::{Output, Prepared, TIME_MAX};
 use super::super::policy::Policy;
 use super::super::{KEYS, NAMES, OPERATIONS, REGISTER};
 use super::{
-    Call, Client, Drive, Event, LOOK_TIME_MAX, Purpose, Record, Said, Ticket, Way, What, World, id_of,
-    state_of,
+    Call, Drive, Event, LOOK_TIME_MAX, Purpose, Record, Said, Ticket, Way, What, World, id_of, state_of,
 };
 use crate::protocol::budget::Budget;
 use crate::protocol::error::Class;
@@ -175,11 +174,12 @@ impl<'n> World<'n> {
                     let life = self.clients[client].life;
                     return self.schedule(pause, Event::Go { client, life });
                 }
-                Step::Look => {
+                Step::Look if self.clients[client].budget_of_looks.admits_look(self.now) => {
                     let key = self.records[call.record].key;
                     call.look = Some(self.drive(Prepared::look(self.names, key), LOOK_TIME_MAX));
                     self.clients[client].call = Some(call);
                 }
+                Step::Look => self.looked(client, call, Sighting::withheld()),
                 Step::Done(result) if call.look.is_some() => {
                     call.look = None;
                     let sighting = match result {
@@ -188,21 +188,26 @@ impl<'n> World<'n> {
                         Err(error) if error.is_not_found() => Sighting::Nothing,
                         Err(error) => Sighting::Failed(error),
                     };
-                    self.note(format_args!("client {client}: saw {sighting:?}"));
-                    call.verdict = self.wrongly_seen(call.record, &sighting);
-                    let Client { budget, .. } = &mut self.clients[client];
-                    let at = Moment {
-                        elapsed: self.now - call.main.began,
-                        now: self.now,
-                        jitter: self.random.jitter(),
-                        budget,
-                    };
-                    call.main.exchange.looked(sighting, at, Output::Written);
-                    self.clients[client].call = Some(call);
+                    self.clients[client].budget_of_looks.look_ended(sighting.is_answer());
+                    self.looked(client, call, sighting);
                 }
                 Step::Done(result) => return self.finish(client, &call, result),
             }
         }
+    }
+
+    /// Tells the machine what was seen.
+    fn looked(&mut self, client: usize, mut call: Call<'n>, sighting: Sighting) {
+        self.note(format_args!("client {client}: saw {sighting:?}"));
+        call.verdict = self.wrongly_seen(call.record, &sighting);
+        let at = Moment {
+            elapsed: self.now - call.main.began,
+            now: self.now,
+            jitter: self.random.jitter(),
+            budget: &mut self.clients[client].budget,
+        };
+        call.main.exchange.looked(sighting, at, Output::Written);
+        self.clients[client].call = Some(call);
     }
 
     /// An attempt has ended, if anybody still waits for it.

@@ -12,6 +12,8 @@ mod buffers;
 mod connect;
 mod connection;
 mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod head;
 mod low_water;
 pub(crate) mod one_shot;
