@@ -191,6 +191,7 @@ impl Driver {
 
     /// Opens the rest of an object for somebody who has kept the memory for its bytes.
     pub(crate) async fn reopen(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks)> {
+        let _admitted = self.admission.admit(GetObject::OPERATION)?;
         let (opened, body, _) = self.open_with(action, Need::Nothing).await?;
         Ok((opened, body))
     }

@@ -12,7 +12,7 @@ use object_storage::{
 
 use crate::contents::{LARGE, Line, contents, sequence_of};
 
-/// Lanes of each kind that write at the same time, each under names of its own.
+/// Lanes of small writes of each kind, each under names of its own.
 const LANES: usize = 3;
 
 fn key(name: &str) -> Key {
@@ -28,14 +28,15 @@ fn tell(line: &Line) {
 pub(crate) async fn work_until_killed(storage: Rc<dyn ObjectStorage>, prefix: &str, round: u64, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     let mut lanes: Vec<futures_util::future::LocalBoxFuture<'_, ()>> = Vec::new();
+    let name = |kind: &str, lane: usize| format!("{prefix}{kind}/{round}-{lane}");
     for lane in 0..LANES {
-        let name = |kind: &str| format!("{prefix}{kind}/{round}-{lane}");
-        lanes.push(Box::pin(create(&*storage, name("create"), rng.fork())));
-        lanes.push(Box::pin(upload(&*storage, name("upload"), rng.fork())));
-        lanes.push(Box::pin(writer(&storage, name("writer"), rng.fork())));
+        lanes.push(Box::pin(create(&*storage, name("create", lane), rng.fork())));
+        lanes.push(Box::pin(upload(&*storage, name("upload", lane), rng.fork())));
         // What the ones before have left is gone on with.
         lanes.push(Box::pin(swap(&*storage, format!("{prefix}swap/{lane}"), rng.fork())));
     }
+    // One is enough to keep a core busy.
+    lanes.push(Box::pin(writer(&storage, name("writer", 0), rng.fork())));
     tell(&Line::Ready);
     join_all(lanes).await;
 }

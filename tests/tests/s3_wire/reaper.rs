@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use object_storage::{
-    CompleteOptions, ETag, ErrorKind, Key, MultipartOptions, MultipartUpload, ObjectStorage, OperationId,
-    Part, PartNumber, PutOptions, Result,
+    CompleteOptions, ETag, ErrorKind, GetOptions, Key, MultipartOptions, MultipartUpload, ObjectStorage,
+    OperationId, Part, PartNumber, PutOptions, Result,
 };
 use s3_backend::{S3Storage, leaked_uploads};
 use tests::scripted::{Act, Answer, Server, Setup, Step, answer};
@@ -274,6 +274,40 @@ fn a_store_that_outlives_its_runtime_is_shut_down_on_another() {
         let report = store.shutdown(Duration::from_secs(20)).await;
         assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
     });
+}
+
+#[test]
+fn a_body_goes_on_over_its_connection_after_a_shutdown_and_over_no_other() {
+    const LEN: usize = 300_000;
+    for breaks in [false, true] {
+        run(async {
+            let whole = Answer::new(200).header("etag", "\"t\"").body(vec![7; LEN]);
+            let (head, body) = (whole.head(), vec![7; LEN]);
+            let mut step =
+                vec![Act::ReadAll, Act::Send([&head[..], &body[..LEN / 2]].concat()), Act::Pause(SHORT)];
+            step.push(if breaks { Act::Reset } else { Act::Send(body[LEN / 2..].to_vec()) });
+            let server = Server::new(vec![step]);
+            let store = store(&server).await;
+            let mut got = store.get(&key(), GetOptions::default()).await.expect("begun").body;
+            assert!(store.shutdown(Duration::from_secs(20)).await.is_clean(), "it is not waited for");
+            let (mut bytes, mut error) = (0, None);
+            while let Some(chunk) = got.next_chunk().await {
+                match chunk {
+                    Ok(chunk) => bytes += chunk.len(),
+                    Err(broken) => {
+                        error = Some(broken.kind());
+                        break;
+                    }
+                }
+            }
+            if breaks {
+                assert_eq!(error, Some(ErrorKind::ShutDown), "after {bytes} bytes");
+            } else {
+                assert_eq!((bytes, error), (LEN, None));
+            }
+            assert_eq!(server.seen().len(), 1);
+        });
+    }
 }
 
 #[test]
