@@ -260,11 +260,12 @@ impl Driver {
             if !self.budget_of_looks.borrow_mut().admits_look(now) {
                 return Sighting::withheld();
             }
-            let sighting = match self.drive(&Look { key }, Need::Nothing, time_max, &self.budget_of_looks).await {
-                Ok(Driven { output: (_, seen), .. }) => Sighting::Object(seen),
-                Err(error) if error.is_not_found() => Sighting::Nothing,
-                Err(error) => Sighting::Failed(error),
-            };
+            let sighting =
+                match self.drive(&Look { key }, Need::Nothing, time_max, &self.budget_of_looks).await {
+                    Ok(Driven { output: (_, seen), .. }) => Sighting::Object(seen),
+                    Err(error) if error.is_not_found() => Sighting::Nothing,
+                    Err(error) => Sighting::Failed(error),
+                };
             self.budget_of_looks.borrow_mut().look_ended(sighting.is_answer());
             sighting
         })
