@@ -260,7 +260,9 @@ pub struct MultipartOptions {
     /// Content headers and user metadata to keep with the object.
     pub attributes: Attributes,
     /// The id of the write that completing the upload will be, kept with the object where no reader sees it; the
-    /// store makes one when left out.
+    /// store makes one when left out. Uploading the same again with the same id is safe as it is with
+    /// [`PutOptions::operation_id`]: completing it under a condition is `Ok` if an earlier upload of this id was
+    /// completed and its object is still there. (On S3 the later upload then stays, to be swept.)
     pub operation_id: Option<OperationId>,
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct S3MultipartUpload {
     reaper: Rc<Reaper>,
     /// The id that the upload was begun with; `None` when that was done elsewhere.
     operation_id: Option<OperationId>,
+    /// Whether the caller chose it.
+    given: bool,
     /// Whether the store honours conditions on completion.
     conditional: bool,
     /// Whether the upload was begun with checksums of the kind that we send. S3 refuses them in any other upload; of
@@ -45,11 +47,12 @@ impl S3MultipartUpload {
         upload: Rc<Upload>,
         reaper: Rc<Reaper>,
         operation_id: Option<OperationId>,
+        given: bool,
         conditional: bool,
         checksums: bool,
     ) -> S3MultipartUpload {
         let (checksums, parts) = (Cell::new(checksums), RefCell::default());
-        S3MultipartUpload { upload, reaper, operation_id, conditional, checksums, parts }
+        S3MultipartUpload { upload, reaper, operation_id, given, conditional, checksums, parts }
     }
 
     fn driver(&self) -> &Driver {
@@ -129,7 +132,9 @@ impl MultipartUpload for S3MultipartUpload {
             let digest = self.driver().sends_checksums();
             let digest = digest.then(|| PartsDigest::new(parts, |part| self.checksum_of(part)));
             let (key, upload_id, stamp) = (&self.upload.key, &self.upload.id, self.operation_id);
-            let complete = CompleteMultipartUpload { key, upload_id, parts, options, digest, stamp };
+            let driven_before = self.given;
+            let complete =
+                CompleteMultipartUpload { key, upload_id, parts, options, digest, stamp, driven_before };
             let completing = self.reaper.completing(&self.upload);
             let completed = self.driver().run(&complete).await;
             match &completed {

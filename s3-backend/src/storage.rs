@@ -214,13 +214,15 @@ impl S3Storage {
         Ok(GetOutcome::new(opened.meta, opened.attributes, opened.range, body))
     }
 
-    /// The handle of an upload. `checksums`: it was begun with checksums of the kind that we send.
+    /// The handle of an upload. `checksums`: it was begun with checksums of the kind that we send. `given`: the caller chose
+    /// the operation id.
     fn upload(
         &self,
         key: &Key,
         upload_id: &UploadId,
         checksums: bool,
         operation_id: Option<OperationId>,
+        given: bool,
     ) -> Result<Rc<dyn MultipartUpload>> {
         self.driver.route().place.full(Operation::UploadPart, key)?;
         if upload_id.as_str().is_empty() {
@@ -232,6 +234,7 @@ impl S3Storage {
             Upload::new(Rc::clone(&self.driver), key.clone(), upload_id.clone()),
             Rc::clone(&self.reaper),
             operation_id,
+            given,
             self.capabilities.complete_create,
             checksums,
         )))
@@ -357,6 +360,7 @@ impl ObjectStorage for S3Storage {
     ) -> LocalBoxFuture<'a, Result<Rc<dyn MultipartUpload>>> {
         Box::pin(async move {
             let checksums = self.driver.sends_checksums();
+            let given = options.operation_id.is_some();
             let stamp = options.operation_id.unwrap_or_else(OperationId::random);
             let (driver, owned) = (Rc::clone(&self.driver), key.clone());
             let request = Box::pin(async move {
@@ -367,12 +371,12 @@ impl ObjectStorage for S3Storage {
             if begun.as_ref().map_or_else(Error::is_indeterminate, |begun| begun.maybe_another) {
                 self.reaper.in_doubt();
             }
-            self.upload(key, &begun?.id, checksums, Some(stamp))
+            self.upload(key, &begun?.id, checksums, Some(stamp), given)
         })
     }
 
     fn resume_multipart_upload(&self, key: &Key, upload_id: &UploadId) -> Result<Rc<dyn MultipartUpload>> {
-        self.upload(key, upload_id, false, None)
+        self.upload(key, upload_id, false, None, false)
     }
 
     fn list_multipart_uploads_page<'a>(

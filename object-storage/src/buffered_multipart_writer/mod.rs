@@ -125,6 +125,8 @@ impl BufferedMultipartWriter {
             concurrency: options.concurrency,
             mode: options.mode,
             attributes: options.attributes,
+            operation_id: options.operation_id,
+            write_once: options.write_once,
             window: Rc::clone(&window),
             last_request_sent: Cell::new(false),
         };
@@ -213,8 +215,10 @@ impl BufferedMultipartWriter {
     /// - `NotFound` also when somebody else aborted the upload.
     /// - `Conflict`: another write was going on. Write everything again with a new writer.
     /// - `Unsupported`: the store would ignore the condition.
-    /// - `Indeterminate`: the last request was sent and no answer came that can be believed. Read the object
-    ///   before deciding. The upload is not aborted, because the object may be made of its parts; if it turns
+    /// - `Indeterminate`: the last request was sent and no answer came that can be believed.
+    ///   [`Error::operation_id`](crate::Error::operation_id) names the write: ask
+    ///   [`resolve`](crate::ObjectStorage::resolve), or write the same with a new writer that is given the
+    ///   [same id](BufferedMultipartWriterOptions::operation_id). The upload is not aborted, because the object may be made of its parts; if it turns
     ///   out not to be there, [`list_uploads`](crate::ObjectStorageExt::list_uploads) finds what is left.
     /// - The error of a part that failed, the first time it can be told, and `Aborted` after that.
     pub async fn finish(&mut self) -> Result<PutOutcome> {
@@ -254,8 +258,8 @@ impl BufferedMultipartWriter {
                 Err(Error::new(ErrorKind::InvalidInput, Operation::AbortMultipartUpload, message)
                     .with_key(&self.key))
             }
-            Some(End::Failed { unknown: true, first, .. }) => {
-                Err(first.unwrap_or_else(|| window::over(&self.key, true)))
+            Some(End::Failed { unknown: true, first, operation_id, .. }) => {
+                Err(first.unwrap_or_else(|| window::over(&self.key, true, operation_id)))
             }
             Some(End::Failed { left_behind: Some(error), .. }) => Err(error),
             Some(End::Failed { .. }) | None => Ok(()),

@@ -3,6 +3,7 @@
 use crate::attributes::Attributes;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::limits::{OBJECT_BYTES_MAX, PART_BYTES_MAX, PART_BYTES_MIN};
+use crate::operation_id::OperationId;
 use crate::options::PutMode;
 
 use super::part_sizes::PartSizes;
@@ -36,6 +37,12 @@ pub struct BufferedMultipartWriterOptions {
     pub mode: PutMode,
     /// Content headers and user metadata to keep with the object.
     pub attributes: Attributes,
+    /// The id of the write that finishing is, kept with the object where no reader sees it; the store makes one when
+    /// left out. As [`PutOptions::operation_id`](crate::PutOptions::operation_id): who must know the outcome also after
+    /// a crash chooses it and writes it down first, and asks [`resolve`](crate::ObjectStorage::resolve) later.
+    pub operation_id: Option<OperationId>,
+    /// As [`PutOptions::write_once`](crate::PutOptions::write_once).
+    pub write_once: bool,
     /// About how many bytes will come, at most 5 TiB, where that is known.
     ///
     /// With it all parts but the last have one size, chosen so that the object may turn out twice as large as
@@ -83,6 +90,20 @@ impl BufferedMultipartWriterOptions {
         self
     }
 
+    /// The same options for the write of this id.
+    #[must_use]
+    pub fn with_operation_id(mut self, id: OperationId) -> BufferedMultipartWriterOptions {
+        self.operation_id = Some(id);
+        self
+    }
+
+    /// The same options for a name under which nothing is ever deleted or overwritten.
+    #[must_use]
+    pub fn with_write_once(mut self) -> BufferedMultipartWriterOptions {
+        self.write_once = true;
+        self
+    }
+
     /// The same options for about this many bytes.
     #[must_use]
     pub fn with_expected_size(mut self, bytes: u64) -> BufferedMultipartWriterOptions {
@@ -127,6 +148,8 @@ impl Default for BufferedMultipartWriterOptions {
             concurrency: Self::DEFAULT_CONCURRENCY,
             mode: PutMode::default(),
             attributes: Attributes::default(),
+            operation_id: None,
+            write_once: false,
             expected_size: None,
         }
     }

@@ -16,7 +16,8 @@ use futures_util::{FutureExt, StreamExt};
 use crate::attributes::Attributes;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::Key;
-use crate::options::{MultipartOptions, PutMode, PutOptions};
+use crate::operation_id::OperationId;
+use crate::options::{CompleteOptions, MultipartOptions, PutMode, PutOptions};
 use crate::storage::{MultipartUpload, ObjectStorage, Part};
 
 use super::clean_up::clean_up;
@@ -29,6 +30,8 @@ pub(super) struct Uploader {
     pub(super) concurrency: usize,
     pub(super) mode: PutMode,
     pub(super) attributes: Attributes,
+    pub(super) operation_id: Option<OperationId>,
+    pub(super) write_once: bool,
     pub(super) window: Rc<RefCell<Window>>,
     /// The request that makes the object visible, put or complete, may have reached the store.
     pub(super) last_request_sent: Cell<bool>,
@@ -70,8 +73,9 @@ impl Uploader {
     /// One put, cancelled when the writer is not there any more to see its outcome.
     async fn put(&self, whole: CutPart) -> End {
         let bytes = whole.payload.len();
-        let options =
-            PutOptions::default().with_mode(self.mode.clone()).with_attributes(self.attributes.clone());
+        let mut options = PutOptions::from(self.mode.clone()).with_attributes(self.attributes.clone());
+        options.operation_id = self.operation_id;
+        options.write_once = self.write_once;
         self.last_request_sent.set(true);
         let put = pin!(guarded(Operation::PutObject, &self.key, async {
             self.storage.put(&self.key, whole.payload, options).await
@@ -82,9 +86,9 @@ impl Uploader {
                 self.window.borrow_mut().uploaded_part(bytes, whole.held);
                 End::Completed(outcome)
             }
-            Either::Left((Err(error), _)) if error.is_indeterminate() => End::unknown(error),
+            Either::Left((Err(error), _)) if error.is_indeterminate() => self.unknown(error),
             Either::Left((Err(error), _)) => End::failed(Some(error), None),
-            Either::Right(_) => End::unknown(self.error(
+            Either::Right(_) => self.unknown(self.error(
                 ErrorKind::Indeterminate,
                 Operation::PutObject,
                 "the put was given up before its answer came",
@@ -96,7 +100,8 @@ impl Uploader {
         if let Err(error) = self.check_capabilities() {
             return End::failed(Some(error), None);
         }
-        let options = MultipartOptions::default().with_attributes(self.attributes.clone());
+        let mut options = MultipartOptions::default().with_attributes(self.attributes.clone());
+        options.operation_id = self.operation_id;
         // Not cancelled when the writer stops: the answer holds the id without which nothing can be aborted.
         let created = guarded(Operation::CreateMultipartUpload, &self.key, async {
             self.storage.create_multipart_upload(&self.key, options).await
@@ -188,13 +193,15 @@ impl Uploader {
     /// Carried to its end even when the writer is dropped: cut short it could leave parts behind which nobody
     /// may abort, because the object may have been made of them.
     async fn complete(&self, upload: &dyn MultipartUpload, parts: &[Part]) -> End {
+        let mut options = CompleteOptions::from(self.mode.clone());
+        options.write_once = self.write_once;
         self.last_request_sent.set(true);
         let completed = guarded(Operation::CompleteMultipartUpload, &self.key, async {
-            upload.complete(parts, self.mode.clone().into()).await
+            upload.complete(parts, options).await
         });
         match completed.await {
             Ok(outcome) => End::Completed(outcome),
-            Err(error) if error.is_indeterminate() => End::unknown(error),
+            Err(error) if error.is_indeterminate() => self.unknown(error),
             Err(error) => {
                 self.window.borrow_mut().give_up();
                 let left_behind = clean_up(upload, false).await.err();
@@ -213,6 +220,14 @@ impl Uploader {
             .with_source(error)
     }
 
+    /// Stored or not. What failed on its way to the store, or ended with its runtime, does not know the id.
+    fn unknown(&self, error: Error) -> End {
+        End::unknown(match self.operation_id {
+            Some(id) => error.with_operation_id(id),
+            None => error,
+        })
+    }
+
     fn error(&self, kind: ErrorKind, operation: Operation, message: &str) -> Error {
         Error::new(kind, operation, message).with_key(&self.key)
     }
@@ -226,7 +241,7 @@ impl Drop for Uploader {
         }
         let lost = |kind, operation| self.error(kind, operation, "the runtime of the writer was dropped");
         let end = if self.last_request_sent.get() {
-            End::unknown(lost(ErrorKind::Indeterminate, Operation::CompleteMultipartUpload))
+            self.unknown(lost(ErrorKind::Indeterminate, Operation::CompleteMultipartUpload))
         } else {
             End::failed(
                 Some(lost(ErrorKind::Aborted, Operation::UploadPart)),

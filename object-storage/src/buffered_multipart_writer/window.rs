@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::Key;
 use crate::object::PutOutcome;
+use crate::operation_id::OperationId;
 
 use super::cutter::{CutPart, Rest};
 
@@ -52,6 +53,8 @@ pub(super) enum End {
         first: Option<Error>,
         /// The last request, put or complete, was sent and its outcome is not known.
         unknown: bool,
+        /// The write that is open then.
+        operation_id: Option<OperationId>,
         /// Why the upload could not be aborted.
         left_behind: Option<Error>,
     },
@@ -60,12 +63,13 @@ pub(super) enum End {
 impl End {
     /// Not stored, for this reason; `left_behind` if the upload could not be aborted.
     pub(super) fn failed(first: Option<Error>, left_behind: Option<Error>) -> End {
-        End::Failed { first, unknown: false, left_behind }
+        End::Failed { first, unknown: false, operation_id: None, left_behind }
     }
 
     /// Stored or not.
     pub(super) fn unknown(error: Error) -> End {
-        End::Failed { first: Some(error), unknown: true, left_behind: None }
+        let operation_id = error.operation_id();
+        End::Failed { first: Some(error), unknown: true, operation_id, left_behind: None }
     }
 }
 
@@ -176,8 +180,10 @@ impl Window {
     /// over.
     pub(super) fn failure(&mut self, key: &Key) -> Error {
         match &mut self.end {
-            Some(End::Failed { first, unknown, .. }) => first.take().unwrap_or_else(|| over(key, *unknown)),
-            _ => over(key, false),
+            Some(End::Failed { first, unknown, operation_id, .. }) => {
+                first.take().unwrap_or_else(|| over(key, *unknown, *operation_id))
+            }
+            _ => over(key, false, None),
         }
     }
 }
@@ -259,13 +265,17 @@ impl Window {
     }
 }
 
-pub(super) fn over(key: &Key, unknown: bool) -> Error {
+pub(super) fn over(key: &Key, unknown: bool, operation_id: Option<OperationId>) -> Error {
     let (kind, message) = if unknown {
         (ErrorKind::Indeterminate, "the writer has ended, and whether the object is stored is not known")
     } else {
         (ErrorKind::Aborted, "the writer has given up: begin a new one")
     };
-    Error::new(kind, Operation::CompleteMultipartUpload, message).with_key(key)
+    let error = Error::new(kind, Operation::CompleteMultipartUpload, message).with_key(key);
+    match operation_id {
+        Some(id) => error.with_operation_id(id),
+        None => error,
+    }
 }
 
 fn register(waker: &mut Option<Waker>, cx: &mut Context<'_>) {

@@ -35,7 +35,7 @@ use super::failure::Task;
 use super::footer::Footer;
 use super::list::{check_page_size, foreign_token};
 use super::operations::Operations;
-use super::publish::store;
+use super::publish::{driven_before, store};
 use super::temp::{self, Temp, Unfinished, remove_directory, write_end};
 use super::tree::{
     DIRECTORY_MODE, FILE_MODE, Tree, entries, is_random_name, lock_exclusive, random_name, regular_bytes,
@@ -373,7 +373,9 @@ fn complete(
     let outcome = outcome.map_err(|error| match operation_id {
         Some(id) => named(error, id),
         None => error,
-    })?;
+    });
+    // A re-drive of what an earlier upload has stored is applied.
+    let outcome = outcome.or_else(|refused| driven_before(tree, task, key, operation_id, refused))?;
     // The object is there. An upload that cannot be removed, or that a power failure brings back, costs space
     // until it is aborted, and nothing else.
     if let Ok(name) = take_away(tree, id) {

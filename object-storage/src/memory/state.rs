@@ -163,7 +163,7 @@ impl State {
     }
 
     /// What the write `id` stored, if it is still there.
-    fn applied(&self, key: &Key, id: OperationId) -> Option<PutOutcome> {
+    pub(super) fn applied(&self, key: &Key, id: OperationId) -> Option<PutOutcome> {
         let object = self.objects.get(key).filter(|object| object.operation_id == id)?;
         Some(PutOutcome::new(object.etag.clone()))
     }

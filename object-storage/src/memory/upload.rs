@@ -130,8 +130,17 @@ impl InMemoryUpload {
         let failure = self.failure(Operation::CompleteMultipartUpload);
         let mut state = self.storage.open(failure.operation)?;
         let joined = self.find(&state, failure.operation)?.join(parts, failure)?;
-        state.check_mode(&options.mode, failure)?;
+        let refused = state.check_mode(&options.mode, failure).err();
+        let operation_id = state.uploads[&self.upload_id].operation_id;
+        // A re-drive of what an earlier upload has stored is applied.
+        let before = refused.as_ref().and_then(|_| state.applied(&self.key, operation_id));
+        if let (Some(refused), None) = (refused, &before) {
+            return Err(refused);
+        }
         let upload = state.uploads.remove(&self.upload_id).expect("found above, under the same lock");
+        if let Some(outcome) = before {
+            return Ok(outcome);
+        }
         Ok(state.store(&self.key, joined, upload.attributes, upload.operation_id, now()))
     }
 

@@ -79,6 +79,7 @@ macro_rules! conformance_promises {
                 an_id_is_no_attribute,
                 a_copy_shows_no_id_and_with_attributes_of_its_own_has_another,
                 a_completed_upload_bears_the_id_it_was_begun_with,
+                an_upload_driven_again_is_what_it_was,
             }
             gets {
                 a_get_of_nothing_says_not_found,

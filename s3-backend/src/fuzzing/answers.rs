@@ -178,6 +178,7 @@ impl Asked<'_> {
                 options: CompleteOptions::default(),
                 digest: Some(digest),
                 stamp: None,
+                driven_before: false,
             };
             let body = complete.request(&self.place).expect("sendable").payload.to_bytes();
             crate::protocol::xml::parse(&body).expect("what we send is well-formed");
@@ -261,6 +262,7 @@ impl Asked<'_> {
                 options,
                 digest: Some(PartsDigest::new(std::slice::from_ref(&part), |_| checksum)),
                 stamp: Some(stamp),
+                driven_before: false,
             };
             self.put_to(&complete).iter().for_each(|outcome| comes_back(&outcome.etag));
         }

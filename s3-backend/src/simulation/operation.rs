@@ -90,6 +90,7 @@ impl<'n> Prepared<'n> {
             options,
             digest: None,
             stamp: Some(id),
+            driven_before: false,
         })
     }
 

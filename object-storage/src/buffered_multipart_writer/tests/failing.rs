@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 
 use super::scripted::Fault;
 use super::{PART, key, options, pattern, store, until_idle, writer};
-use crate::{ErrorKind, Operation, PutMode};
+use crate::{ErrorKind, Operation, OperationId, PutMode};
 
 #[compio::test]
 async fn a_failed_part_poisons_the_writer_after_the_upload_was_aborted() {
@@ -102,6 +102,26 @@ async fn after_an_unknown_completion_nothing_is_aborted_and_nothing_is_called_de
         assert!(writer.abort().await.expect_err("too late").is_indeterminate());
         until_idle(&store).await;
         assert_eq!(store.count(Operation::AbortMultipartUpload), 0);
+    }
+}
+
+#[compio::test]
+async fn what_is_unknown_names_the_write_each_time_it_is_told() {
+    let id = OperationId::from_bits(7);
+    for (bytes, operation) in [(1, Operation::PutObject), (PART + 1, Operation::CompleteMultipartUpload)] {
+        for fault in [Fault::AnswerLost, Fault::Panics] {
+            let store = store();
+            store.fault(operation, 0, fault);
+            let mut writer = writer(&store, options().with_operation_id(id));
+            writer.write(pattern(bytes)).await.expect("accepted");
+            for _ in 0..2 {
+                let error = writer.finish().await.expect_err("unknown");
+                assert!(error.is_indeterminate());
+                assert_eq!(error.operation_id(), Some(id), "{operation} {fault:?}");
+            }
+            assert_eq!(writer.write("more").await.expect_err("unknown").operation_id(), Some(id));
+            assert_eq!(writer.abort().await.expect_err("unknown").operation_id(), Some(id));
+        }
     }
 }
 

@@ -228,3 +228,25 @@ proptest! {
         });
     }
 }
+
+#[cfg(feature = "memory")]
+#[compio::test]
+async fn what_is_stored_bears_the_id_that_was_given_and_a_second_writer_finds_it_done() {
+    use crate::{InMemoryStorage, Key, ObjectStorage, OperationId, Resolution};
+
+    let store: Rc<dyn ObjectStorage> = Rc::new(InMemoryStorage::new());
+    for (name, bytes) in [("small", 10), ("large", PART + 1)] {
+        let (id, key) = (OperationId::random(), Key::parse(name).expect("a key"));
+        let mut outcomes = Vec::new();
+        for _ in 0..2 {
+            let options = options().with_mode(PutMode::Create).with_operation_id(id);
+            let mut writer =
+                BufferedMultipartWriter::new(Rc::clone(&store), key.clone(), options).expect("on a runtime");
+            writer.write(pattern(bytes)).await.expect("accepted");
+            outcomes.push(writer.finish().await.expect("stored once"));
+        }
+        assert_eq!(outcomes[0], outcomes[1]);
+        let found = store.resolve(&key, id).await.expect("an answer");
+        assert_eq!(found, Resolution::Applied(outcomes.remove(0)));
+    }
+}

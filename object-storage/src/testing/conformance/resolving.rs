@@ -125,3 +125,28 @@ pub(super) async fn a_completed_upload_bears_the_id_it_was_begun_with(ctx: &Cont
     assert_eq!(head.attributes.user_metadata().count(), 0);
     Ok(())
 }
+
+pub(super) async fn an_upload_driven_again_is_what_it_was(ctx: &Context) -> Kept {
+    if !ctx.capabilities().complete_create {
+        return Ok(());
+    }
+    let (id, key) = (OperationId::random(), ctx.key("a"));
+    let begun = || MultipartOptions::default().with_operation_id(id);
+    let mut tags = Vec::new();
+    for _ in 0..2 {
+        let upload = ctx.store().create_multipart_upload(&key, begun()).await?;
+        let part = upload.upload_part(PartNumber::FIRST, "x".into()).await?;
+        tags.push(upload.complete(&[part], PutMode::Create.into()).await?.etag);
+        // Where the store does not see that the two are one, the second stays.
+        let _ = upload.abort().await;
+    }
+    assert_eq!(tags[0], tags[1]);
+    // For everybody else it is there.
+    let upload = ctx.store().create_multipart_upload(&key, MultipartOptions::default()).await?;
+    let part = upload.upload_part(PartNumber::FIRST, "x".into()).await?;
+    let other = upload.complete(&[part], PutMode::Create.into()).await;
+    assert_refused(other, crate::ErrorKind::AlreadyExists);
+    upload.abort().await?;
+    assert_eq!(ctx.store().head_meta(&key).await?.etag, Some(tags.remove(0)));
+    Ok(())
+}

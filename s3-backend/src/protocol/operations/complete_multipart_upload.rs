@@ -24,6 +24,8 @@ pub(crate) struct CompleteMultipartUpload<'a> {
     pub(crate) digest: Option<PartsDigest>,
     /// What the upload was stamped with when it was begun; `None` when that was done elsewhere.
     pub(crate) stamp: Option<OperationId>,
+    /// Whether the caller chose that id, and so may have completed another upload of it before.
+    pub(crate) driven_before: bool,
 }
 
 /// What is known of the bytes of the parts, so that a store that joins others notices.
@@ -100,6 +102,7 @@ impl Action for CompleteMultipartUpload<'_> {
         let mode = &self.options.mode;
         let proof = self.stamp.map(Proof::Id).or_else(|| joined_tag(self.parts).map(Proof::Tag));
         Trace {
+            driven_before: self.driven_before,
             write_once: self.options.write_once && *mode == PutMode::Create,
             ..trace_of(mode, self.stamp, proof)
         }
@@ -196,6 +199,7 @@ mod tests {
             options,
             digest: None,
             stamp: None,
+            driven_before: false,
         };
         let read = |body: &str| complete.read(&place(""), &head(200, &[]), body.as_bytes());
 
@@ -231,6 +235,7 @@ mod tests {
             parts: &parts,
             options: CompleteOptions::default(),
             stamp: None,
+            driven_before: false,
             digest: Some(PartsDigest::new(&parts, |part| {
                 let crc = if part.number.get() == 1 { crc("1234") } else { crc("56789") };
                 known(part).then_some(crc)
