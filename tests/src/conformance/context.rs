@@ -80,6 +80,9 @@ impl Subject {
 pub enum Quirk {
     /// A condition on an absent object is answered with `PreconditionFailed` instead of `NotFound`.
     MatchOnAbsentIsPreconditionFailed,
+    /// It is reached by an endpoint of its own, and what lies before that may send a request twice: of a conditional delete
+    /// that finds nothing, nobody knows whether it was the one that deleted.
+    GoneIsIndeterminate,
     /// Of several conditional completions that race more than one may win.
     CompleteRaceHasSeveralWinners,
     /// Sixteen writers of one key take seconds: races are run with four.
@@ -122,6 +125,7 @@ impl Dialect {
         name: "SeaweedFS",
         quirks: &[
             (Quirk::MatchOnAbsentIsPreconditionFailed, "answers 412 to If-Match on a key without object"),
+            (Quirk::GoneIsIndeterminate, "every endpoint that is not AWS's own may lie behind a proxy"),
             (
                 Quirk::CompleteRaceHasSeveralWinners,
                 "checks the condition before it joins: 2 to 6 winners seen",
