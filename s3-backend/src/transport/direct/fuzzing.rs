@@ -134,7 +134,8 @@ pub struct TlsIdentity {
     sides: [(Arc<ClientConfig>, Arc<ServerConfig>); 2],
 }
 
-const HOST: &str = "s3.test";
+/// Whom the certificate is for.
+pub(super) const HOST: &str = "s3.test";
 
 impl TlsIdentity {
     /// `certificate` is one for `s3.test` that has signed itself, `key` its key in PKCS 8; both in DER.
@@ -159,6 +160,12 @@ impl TlsIdentity {
             (Arc::new(client), Arc::new(server))
         });
         TlsIdentity { sides }
+    }
+
+    /// Both sides' configurations of TLS 1.3.
+    #[cfg(test)]
+    pub(super) fn sides(&self) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+        self.sides[1].clone()
     }
 }
 
@@ -258,6 +265,8 @@ impl Wire {
                 }
                 5 => {
                     self.server.send_close_notify();
+                    // rustls asserts that nothing is wrong with what comes after a goodbye.
+                    self.server_gave_up = true;
                     let flight = self.flight();
                     self.hear(&flight);
                 }
