@@ -39,6 +39,10 @@ pub fn http(bytes: &[u8]) {
             if let Framing::Length(length) = framing {
                 assert_eq!(body.len() as u64, *length);
             }
+            if *framing == Framing::Chunked {
+                let by_the_book = chunks_of(behind_heads(bytes));
+                assert_eq!(by_the_book, Some((body.clone(), *rest)), "chunks are what their sizes say");
+            }
         }
         let apart = bytes.len().div_ceil(CUTS_MAX).max(1);
         let cuts = (1..bytes.len()).step_by(apart);
@@ -48,6 +52,47 @@ pub fn http(bytes: &[u8]) {
         }
         let each = bytes.len().div_ceil(PIECES_MAX).max(1);
         whole.says_the_same_as(&heard(bytes.chunks(each), to_head), each);
+    }
+}
+
+/// What follows the head of the real answer, of which it is known that there is one.
+fn behind_heads(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        let (head, behind) = head_of(bytes).expect("a head");
+        bytes = behind;
+        if head.status / 100 != 1 {
+            return bytes;
+        }
+    }
+}
+
+/// A body in chunks and the number of bytes behind it, read the slow way: all at once, line by line. `None`: it is none.
+fn chunks_of(mut bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    fn line<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+        let end = bytes.iter().position(|&byte| byte == b'\n')?;
+        let (line, rest) = bytes.split_at(end);
+        *bytes = &rest[1..];
+        Some(line)
+    }
+    let mut body = Vec::new();
+    loop {
+        let size = line(&mut bytes)?;
+        let digits = size.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let extension = size.get(digits).is_none_or(|byte| b"; \t\r".contains(byte));
+        let size = usize::from_str_radix(std::str::from_utf8(&size[..digits]).ok()?, 16).ok()?;
+        if !extension {
+            return None;
+        }
+        if size == 0 {
+            // Trailers, up to a line in which nothing is but its end.
+            while line(&mut bytes)?.iter().any(|&byte| byte != b'\r') {}
+            return Some((body, bytes.len()));
+        }
+        body.extend_from_slice(bytes.get(..size)?);
+        bytes = &bytes[size..];
+        if !matches!(line(&mut bytes)?, b"" | b"\r") {
+            return None;
+        }
     }
 }
 
