@@ -229,7 +229,7 @@ fn check(url: &str) -> Result<(Uri, Option<Vec<IpAddr>>), &'static str> {
     let uri: Uri = url.trim().parse().map_err(|_| "is not a URL")?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or("is not a URL with a host")?;
     let bad_port = |authority: &Authority| {
-        let port = authority.as_str().rsplit_once(host).map_or("", |(_, port)| port);
+        let port = authority.as_str().strip_prefix(host).unwrap_or_default();
         // What is no port counts as none to the parser, and the default one is another service's.
         !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0)
     };
@@ -328,6 +328,7 @@ mod tests {
             "http://169.254.169.254",
             "https://h h",
             "https://h:65536",
+            "https://8:80808",
             "https://h:0/",
             "http://127.0.0.1:80000",
             "https://[::1]:99999/",
