@@ -71,6 +71,9 @@ fn goes_where_it_says((request, options): &Sent) {
     let authority = uri.authority().expect("an absolute URI").as_str();
     assert!(!authority.contains('@') && uri.scheme().is_some(), "{uri}");
     assert!(!uri.path().contains(['\\', '#', ' ']), "{uri}");
+    let port = authority.strip_prefix(uri.host().unwrap_or_default()).unwrap_or(authority);
+    let is_port = |port: &str| port.starts_with(':') && port[1..].parse().is_ok_and(|port: u16| port != 0);
+    assert!(port.is_empty() || is_port(port), "{uri} goes to another port");
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     if let (Ok(address), Some(pin)) = (host.parse::<IpAddr>(), &options.pin) {
         assert_eq!(*pin, [address.to_canonical()], "{uri} goes elsewhere");

@@ -22,7 +22,11 @@ pub(crate) fn check(bytes: &[u8]) {
     ];
     good(world.ask(SourceName::Container, &variables, &[]).ok(), true);
 
-    for (method, path) in [(Method::PUT, "token"), (Method::GET, "credentials/"), (Method::GET, "/r")] {
+    for (method, path) in [(Method::PUT, "token"), (Method::GET, "/r"), (Method::GET, "credentials/")] {
+        // The name of a role is shown, whatever it is.
+        if path.ends_with('/') && bytes.windows(MARK.len()).any(|window| window == MARK.as_bytes()) {
+            continue;
+        }
         let answer = answer.clone();
         let world = World::new(
             move |request| {

@@ -205,7 +205,8 @@ impl ListOptions {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DeleteOptions {
-    /// Only if the object has this tag; otherwise `PreconditionFailed`, or `NotFound` when it is gone.
+    /// Only if the object has this tag; otherwise `PreconditionFailed`, or `NotFound` (or `Indeterminate`) when it is
+    /// gone.
     pub if_match: Option<ETag>,
 }
 

@@ -105,7 +105,8 @@ pub trait ObjectStorage: fmt::Debug {
     /// # Errors
     ///
     /// With `if_match`: `PreconditionFailed` (another version is there), `NotFound` (none is there),
-    /// `Conflict`, `Unsupported`.
+    /// `Conflict`, `Unsupported`; `Indeterminate` also where none is there and something on the way may have sent the
+    /// request twice, so that nobody can tell who deleted it: `S3Storage` with an endpoint or a proxy of its own.
     ///
     /// [DeleteObject]: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html
     fn delete<'a>(&'a self, key: &'a Key, options: DeleteOptions) -> LocalBoxFuture<'a, Result<()>>;

@@ -3,7 +3,7 @@
 
 mod answers;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod xml;
 
 pub use answers::answers;

@@ -11,7 +11,7 @@ use object_storage::{
 };
 
 use crate::driver::Driver;
-use crate::protocol::checksum::Crc64Nvme;
+use crate::protocol::checksum::{Crc64Nvme, content_md5};
 use crate::protocol::operations::{
     AbortMultipartUpload, CompleteMultipartUpload, ListParts, PartsDigest, UploadPart,
 };
@@ -28,7 +28,7 @@ pub(crate) struct S3MultipartUpload {
     /// Whether the store honours conditions on completion.
     conditional: bool,
     /// Whether the upload was begun with checksums of the kind that we send. S3 refuses them in any other upload; of
-    /// one that somebody resumes it is known once its parts were listed, and until then they go without.
+    /// one that somebody resumes it is known once its parts were listed, and until then their MD5 is sent instead.
     checksums: Cell<bool>,
     /// What is known of the parts: from sending them, or from listing them. At most 10,000.
     parts: RefCell<BTreeMap<PartNumber, Sent>>,
@@ -109,8 +109,11 @@ impl MultipartUpload for S3MultipartUpload {
             }
             let checksum = self.checksums.get().then(|| Crc64Nvme::of(&payload));
             let (key, upload_id) = (&self.upload.key, &self.upload.id);
+            let without = checksum.is_none() && self.driver().sends_checksums();
+            let md5 = without.then(|| content_md5(&payload));
+            let part = UploadPart { key, upload_id, number, payload, checksum, md5 };
             let sending = self.upload.sending_part();
-            let sent = self.driver().run(&UploadPart { key, upload_id, number, payload, checksum }).await;
+            let sent = self.driver().run(&part).await;
             if !sent.as_ref().is_err_and(Error::is_indeterminate) {
                 sending.settled();
             }

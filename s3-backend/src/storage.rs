@@ -75,7 +75,7 @@ use crate::verified::Verified;
 /// A get of a whole object is compared with what the store has kept of it (a checksum over all its bytes: CRC64NVME,
 /// CRC32C, CRC32 or SHA-256). Small bodies are compared before `get` returns, and asked for again as above. In larger
 /// ones a mismatch is an error *instead of the last chunk*: what came before it is not verified until the end has
-/// come. A range cannot be compared, nor can an object of which the store has no such checksum.
+/// come. A range of some of the bytes cannot be compared, nor can an object of which the store has no such checksum.
 #[derive(Debug)]
 pub struct S3Storage {
     pub(crate) driver: Rc<Driver>,

@@ -18,7 +18,10 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
 /// The server's own ways, which are AWS's.
 const AWS: Dialect = Dialect {
     name: "in-process S3",
-    quirks: &[(Quirk::CompleteAgainSucceeds, "AWS answers a repeated completion as it answered the first")],
+    quirks: &[
+        (Quirk::CompleteAgainSucceeds, "AWS answers a repeated completion as it answered the first"),
+        (Quirk::GoneIsIndeterminate, "every endpoint that is not AWS's own may lie behind a proxy"),
+    ],
 };
 
 async fn subject(with: impl FnOnce(ObjectConfigBuilder) -> ObjectConfigBuilder) -> Subject {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
+use http::uri::Authority;
 
 use crate::chain::Settings;
 use crate::endpoint::{self, Service};
@@ -221,10 +222,22 @@ fn check(url: &str) -> Result<(Uri, Option<Vec<IpAddr>>), &'static str> {
     if url.contains('#') {
         return Err("must not have a fragment");
     }
+    // To some parsers it is a slash.
+    if url.contains('\\') {
+        return Err("must not have a backslash");
+    }
     let uri: Uri = url.trim().parse().map_err(|_| "is not a URL")?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or("is not a URL with a host")?;
+    let bad_port = |authority: &Authority| {
+        let port = authority.as_str().strip_prefix(host).unwrap_or_default();
+        // What is no port counts as none to the parser, and the default one is another service's.
+        !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0)
+    };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("must not have a user name or password");
+    }
+    if uri.authority().is_some_and(bad_port) {
+        return Err("has a port that is not a number from 1 to 65535");
     }
     if uri.query().is_some() {
         return Err("must not have a query");
@@ -314,6 +327,12 @@ mod tests {
             "https://",
             "http://169.254.169.254",
             "https://h h",
+            "https://h:65536",
+            "https://8:80808",
+            "https://h:0/",
+            "http://127.0.0.1:80000",
+            "https://[::1]:99999/",
+            "https://h\\@evil.example/",
         ] {
             assert!(check(url).is_err(), "{url}");
         }

@@ -8,6 +8,14 @@ use super::*;
 #[path = "../../../credentials/fuzz/replay.rs"]
 mod replay;
 
+/// Somebody who calls himself `s3.test`.
+pub(crate) fn identity() -> TlsIdentity {
+    let params = rcgen::CertificateParams::new(vec!["s3.test".to_owned()]).expect("a name");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    TlsIdentity::new(certificate.der(), &key.serialize_der())
+}
+
 fn replay(target: &str, files_min: usize, check: fn(&[u8])) {
     let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "fuzz", "corpus", target].iter().collect();
     replay::replay(&folder, files_min, check);
@@ -32,12 +40,6 @@ fn any_bytes_are_the_same_answer_however_they_are_cut() {
 fn a_server_is_heard_to_say_what_it_said_and_nothing_else() {
     replay("tls", 12, |bytes| {
         static IDENTITY: OnceLock<TlsIdentity> = OnceLock::new();
-        let identity = IDENTITY.get_or_init(|| {
-            let params = rcgen::CertificateParams::new(vec!["s3.test".to_owned()]).expect("a name");
-            let key = rcgen::KeyPair::generate().expect("a key");
-            let certificate = params.self_signed(&key).expect("a certificate");
-            TlsIdentity::new(certificate.der(), &key.serialize_der())
-        });
-        tls(identity, bytes);
+        tls(IDENTITY.get_or_init(identity), bytes);
     });
 }

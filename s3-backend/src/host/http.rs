@@ -120,7 +120,14 @@ impl Target {
         let host = authority.host();
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let default = if https { 443 } else { 80 };
-        let port = authority.port_u16().unwrap_or(default);
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("") => default,
+            // What is no port counts as none to the parser, and the default one is another service's.
+            _ => authority
+                .port_u16()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| refused("the address's port is not a number from 1 to 65535"))?,
+        };
         let authority = if port == default { host.to_owned() } else { format!("{host}:{port}") };
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Target { origin: Origin { https, host: bare.to_owned(), port, authority }, path })
@@ -245,6 +252,29 @@ mod tests {
             asked.join().ok().filter(|head| !head.is_empty())
         };
         (head, sent)
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_refused_and_not_taken_for_the_default() {
+        let port = |uri: &str| Target::of(&uri.parse().expect("a URI")).map(|target| target.origin.port);
+        for (uri, wanted) in [
+            ("http://h/x", 80),
+            ("https://h/x", 443),
+            ("http://h:8080/x", 8080),
+            ("http://[::1]/x", 80),
+            ("https://[::1]:65535/x", 65535),
+        ] {
+            assert_eq!(port(uri).ok(), Some(wanted), "{uri}");
+        }
+        for uri in [
+            "http://h:65536/x",
+            "http://127.0.0.1:80000",
+            "http://[::1]:99999/",
+            "http://h:0/",
+            "http://h:/x",
+        ] {
+            assert_eq!(port(uri).map_err(|error| error.kind()), Err(HttpErrorKind::Refused), "{uri}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
+use md5::Md5;
 use object_storage::Payload;
 use sha2::{Digest as _, Sha256};
 
@@ -58,6 +59,14 @@ impl Crc64Nvme {
     pub(crate) fn parse(text: &[u8]) -> Option<Crc64Nvme> {
         decode(text).map(|bytes| Crc64Nvme(u64::from_be_bytes(bytes)))
     }
+}
+
+/// The value of `content-md5` for a payload: what every store compares, also where it takes no checksum. It takes some 20 ms for
+/// 8 MiB, fifty times as long as the CRC.
+pub(crate) fn content_md5(payload: &Payload) -> String {
+    let mut md5 = Md5::new();
+    payload.chunks().iter().for_each(|chunk| md5.update(chunk));
+    STANDARD.encode(md5.finalize())
 }
 
 /// The checksum of bytes that follow one another, from those of the pieces.

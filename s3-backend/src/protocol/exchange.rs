@@ -46,6 +46,8 @@ pub(crate) struct Trace {
     pub(crate) replaces: Option<ETag>,
     /// It creates an object under a name that is never overwritten or deleted.
     pub(crate) write_once: bool,
+    /// It deletes one version: nothing is left that could tell, and nothing there is what its success looks like.
+    pub(crate) leaves_nothing: bool,
 }
 
 /// How an object shows which write it comes from.
@@ -340,7 +342,9 @@ impl<T> Exchange<T> {
         let open = self.maybe || self.met_itself || (self.seen_before() && may_be_our_doing);
         let provable =
             self.trace.proof.is_some() && (!self.spoiled || self.does(Wrong::TakesSpoiledForItsOwn));
-        if open && provable && !self.does(Wrong::BelievesLaterRefusals) {
+        // A deletion is not proven by what is there; but if something is, a refusal of the first attempt can be believed.
+        let refutable = self.trace.leaves_nothing && !self.maybe;
+        if open && (provable || refutable) && !self.does(Wrong::BelievesLaterRefusals) {
             return State::Doubted(last);
         }
         State::Ended(Err(self.conclude(last)))
@@ -378,6 +382,11 @@ impl<T> Exchange<T> {
             Sighting::Failed(error) => {
                 let message = "it may have been applied, and the object could not be looked at";
                 State::Ended(Err(self.in_doubt(last.with_source(error), message)))
+            }
+            Sighting::Nothing if self.trace.leaves_nothing => {
+                let message =
+                    "it is gone: by this request, which may have been sent twice on its way, or by another";
+                State::Ended(Err(self.in_doubt(last, message)))
             }
             // Nothing was open but what an earlier call, or a replay, may have done, and that is not there.
             Sighting::Object(_) | Sighting::Nothing if !self.maybe => State::Ended(Err(last)),

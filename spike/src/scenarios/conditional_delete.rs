@@ -27,7 +27,8 @@ async fn run(cx: &Context) -> Outcome {
     cx.ensure_holds(&key, b"two").await?;
     cx.store.delete_if_match(&key, &second).await?;
     cx.ensure_absent(&key).await?;
-    let kinds = [ErrorKind::NotFound, ErrorKind::PreconditionFailed];
+    // Behind an endpoint of one's own a request may be sent twice on its way, and then nobody knows who deleted it.
+    let kinds = [ErrorKind::NotFound, ErrorKind::PreconditionFailed, ErrorKind::Indeterminate];
     expect_one_of(
         cx.store.delete_if_match(&key, &second).await,
         &kinds,

@@ -8,6 +8,7 @@ pub const DIALECT: Dialect = Dialect {
     name: "SeaweedFS",
     quirks: &[
         (Quirk::MatchOnAbsentIsPreconditionFailed, "answers 412 to If-Match on a key without object"),
+        (Quirk::GoneIsIndeterminate, "every endpoint that is not AWS's own may lie behind a proxy"),
         (Quirk::CompleteRaceHasSeveralWinners, "checks the condition before it joins: 2 to 6 winners seen"),
         (Quirk::ContentionIsSlow, "a 16-way create takes 2.5 s"),
         (Quirk::TakesAnyPageToken, "decodes the token as the key to go on after"),

@@ -18,17 +18,9 @@ pub(crate) fn server_cannot_play(target: &Target, cell: &Cell) -> Option<&'stati
 /// Why a cell does not hold.
 pub(crate) fn does_not_hold(_target: &Target, _transport: Transport, cell: &Cell) -> Option<&'static str> {
     match (cell.fault.id, cell.op) {
-        ("F28", Op::Part) => Some(
-            "the part goes into an upload that was resumed: until its parts were listed nobody knows whether it takes \
-             checksums, so none goes out, and over the loopback the bytes are not signed",
-        ),
         ("F30", Op::Range) => {
             Some("stores keep a checksum of the whole object, with which a range of it cannot be compared")
         }
-        ("F34", Op::DeleteMatch) => Some(
-            "a 412 or 404 to the only attempt is believed: a proxy that repeats requests by itself hands on the second \
-             answer to what was carried out the first time, and what was deleted bears no id",
-        ),
         _ => None,
     }
 }

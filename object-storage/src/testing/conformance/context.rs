@@ -93,6 +93,9 @@ impl Subject {
 pub enum Quirk {
     /// A condition on an absent object is answered with `PreconditionFailed` instead of `NotFound`.
     MatchOnAbsentIsPreconditionFailed,
+    /// It is reached by an endpoint of its own, and what lies before that may send a request twice: of a conditional delete
+    /// that finds nothing, nobody knows whether it was the one that deleted.
+    GoneIsIndeterminate,
     /// Of several conditional completions that race more than one may win.
     CompleteRaceHasSeveralWinners,
     /// Sixteen writers of one key take seconds: races are run with four, and an answer may take longer than an

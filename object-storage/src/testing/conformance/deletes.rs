@@ -3,7 +3,7 @@
 use crate::{ErrorKind, ObjectStorageExt};
 
 use super::conditions::foreign_tag;
-use super::context::{Context, Kept, assert_refused, assert_unsupported};
+use super::context::{Context, Kept, Quirk, assert_refused, assert_unsupported};
 
 pub(super) async fn a_deleted_object_is_gone(ctx: &Context) -> Kept {
     ctx.put("a", "x").await?;
@@ -60,7 +60,11 @@ pub(super) async fn a_delete_matching_nothing_says_not_found(ctx: &Context) -> K
     if !ctx.capabilities().delete_match {
         return assert_unsupported(refused);
     }
-    ctx.assert_nothing_to_match(refused);
+    if ctx.dialect().has(Quirk::GoneIsIndeterminate) {
+        assert_refused(refused, ErrorKind::Indeterminate);
+    } else {
+        ctx.assert_nothing_to_match(refused);
+    }
     Ok(())
 }
 

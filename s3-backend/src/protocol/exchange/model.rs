@@ -166,6 +166,7 @@ fn history(seed: u64, wrong: Option<Wrong>) -> Result<(), String> {
         },
         replayed,
         write_once,
+        leaves_nothing: false,
     };
     let policy =
         RetryPolicy { attempts_max: [1, 1, 2, 4][rng.usize(..4)], time_max: Duration::from_secs(60) };

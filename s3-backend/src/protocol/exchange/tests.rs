@@ -176,6 +176,32 @@ fn a_write_that_may_have_been_replayed_is_looked_for_when_it_is_refused() {
     assert_eq!(put(replayed(), exists(), vec![blind()]), Err(ErrorKind::Indeterminate));
 }
 
+/// Its second copy is told that there is nothing, or something else, and that is what we hear.
+#[test]
+fn a_deletion_that_may_have_been_replayed_is_believed_to_be_refused_while_something_is_there() {
+    let delete = |replayed, endings, sightings| {
+        let trace = Trace { replayed, leaves_nothing: true, ..Trace::default() };
+        let exchange = with(Operation::DeleteObject, Effect::Conditional, trace);
+        drive(exchange, endings, sightings).map_err(|error| error.kind())
+    };
+    for (status, code, kind) in
+        [(404, "NoSuchKey", ErrorKind::NotFound), (412, "PreconditionFailed", ErrorKind::AlreadyExists)]
+    {
+        let refusal = || vec![refused(status, code)];
+        for sighting in [object("t", None), object("old", Some(ID))] {
+            assert_eq!(delete(true, refusal(), vec![sighting]), Err(kind), "{code}");
+        }
+        for sighting in [Sighting::Nothing, blind()] {
+            assert_eq!(delete(true, refusal(), vec![sighting]), Err(ErrorKind::Indeterminate), "{code}");
+        }
+        assert_eq!(delete(false, refusal(), vec![]), Err(kind), "nobody replays, and nobody looks");
+        let later = vec![unanswered(true), refused(status, code)];
+        assert_eq!(delete(true, later, vec![]), Err(ErrorKind::Indeterminate), "a look could show nothing");
+    }
+    assert_eq!(delete(true, vec![refused(403, "AccessDenied")], vec![]), Err(ErrorKind::PermissionDenied));
+    assert_eq!(delete(true, vec![refused(404, "NoSuchBucket")], vec![]), Err(ErrorKind::NotFound));
+}
+
 /// A replay that arrives while the first copy is being stored is told 409, and that is what we hear.
 #[test]
 fn a_write_that_may_have_met_its_own_replay_is_looked_for_however_it_ends() {
@@ -323,6 +349,7 @@ fn traces() -> impl Strategy<Value = Trace> {
             replayed: false,
             replaces: replaces.then(|| ETag::parse("old").expect("a tag")),
             write_once: once && !replaces,
+            leaves_nothing: false,
         },
     )
 }

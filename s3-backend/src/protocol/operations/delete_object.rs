@@ -4,6 +4,7 @@ use super::{
     Action, AnswerBody, Condition, Effect, ErrorKind, Key, Operation, Place, Refusal, Request, ResponseHead,
     Result,
 };
+use crate::protocol::exchange::Trace;
 use crate::protocol::request::Method;
 use object_storage::DeleteOptions;
 
@@ -26,6 +27,10 @@ impl Action for DeleteObject<'_> {
 
     fn condition(&self) -> Condition {
         if self.options.if_match.is_some() { Condition::Match } else { Condition::Other }
+    }
+
+    fn trace(&self) -> Trace {
+        Trace { leaves_nothing: self.options.if_match.is_some(), ..Trace::default() }
     }
 
     fn request(&self, place: &Place) -> Result<Request> {

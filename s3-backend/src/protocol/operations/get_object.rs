@@ -99,7 +99,8 @@ impl Action for GetObject<'_> {
             }
         };
         meta.size = size;
-        let checksum = match self.options.range.is_none() && self.checksums != Checksums::Off {
+        // A range of all bytes is compared too, where a store says what they are.
+        let checksum = match range == (0..size) && self.checksums != Checksums::Off {
             true => Checksum::stated(&head.headers).map_err(|bad| {
                 Refusal::corrupt(head, format!("the answer's header {} makes no sense", bad.0))
             })?,
@@ -232,11 +233,14 @@ mod tests {
         };
         let crc = ("x-amz-checksum-crc64nvme", "rosUhgp5mIg=");
         let whole = [("content-length", "9"), crc];
-        let part = [("content-length", "9"), ("content-range", "bytes 0-8/9"), crc];
+        let part = [("content-length", "9"), ("content-range", "bytes 0-8/10"), crc];
+        let all_of_it = [("content-length", "9"), ("content-range", "bytes 0-8/9"), crc];
         let all = GetOptions::default();
         assert_eq!(cell(&all, Checksums::WhenSupported, 200, &whole), (true, true));
         assert_eq!(cell(&all, Checksums::WhenRequired, 200, &whole), (false, true));
         assert_eq!(cell(&all, Checksums::Off, 200, &whole), (false, false));
+        assert_eq!(cell(&range(0..9), Checksums::WhenSupported, 206, &all_of_it), (false, true));
+        assert_eq!(cell(&range(0..9), Checksums::Off, 206, &all_of_it), (false, false));
         for checksums in [Checksums::WhenSupported, Checksums::WhenRequired, Checksums::Off] {
             assert_eq!(cell(&range(0..9), checksums, 206, &part), (false, false));
         }

@@ -77,7 +77,7 @@ impl Action for ListParts<'_> {
         let checksums = root.children_named("Part").map(|entry| {
             entry.text_of("ChecksumCRC64NVME").and_then(|text| Crc64Nvme::parse(text.trim().as_bytes()))
         });
-        let checksums = checksums.collect();
+        let checksums: Vec<Option<Crc64Nvme>> = checksums.collect();
         let takes_crc64nvme =
             root.text_of("ChecksumAlgorithm").is_some_and(|algorithm| algorithm.trim() == "CRC64NVME");
         let parts: Option<Vec<Part>> = root.children_named("Part").map(part).collect();
@@ -85,6 +85,12 @@ impl Action for ListParts<'_> {
         if parts.len() > LIST_PAGE_MAX {
             return Err(Refusal::violation(head, "more parts than a page may hold"));
         }
+        // SeaweedFS names a part as often as it was sent. Twice the same says the same; two that differ say nothing.
+        let (parts, checksums): (Vec<Part>, Vec<_>) = {
+            let mut both: Vec<_> = parts.into_iter().zip(checksums).collect();
+            both.dedup();
+            both.into_iter().unzip()
+        };
         if !parts.windows(2).all(|pair| pair[0].number < pair[1].number) {
             return Err(Refusal::violation(head, "the parts are not in order of their numbers"));
         }
@@ -132,6 +138,9 @@ mod tests {
         assert!(listed.takes_crc64nvme);
         assert_eq!(listed.checksums, [Crc64Nvme::parse(b"rosUhgp5mIg=")]);
         assert!(read(&format!("{}{}", part("9"), part("2"))).is_err());
+        let twice = read(&format!("{}{}{}", part("2"), part("2"), part("9"))).expect("a page").page;
+        assert_eq!(twice.parts.len(), 2, "named twice, and the same");
+        assert!(read(&format!("{}{}", part("2"), part("2").replace("5<", "6<"))).is_err(), "two that differ");
         assert!(read(&part("0")).is_err());
         assert!(read(&part("10001")).is_err());
         assert!(read("<IsTruncated>true</IsTruncated>").is_err());

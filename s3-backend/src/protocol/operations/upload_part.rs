@@ -13,6 +13,8 @@ pub(crate) struct UploadPart<'a> {
     pub(crate) payload: Payload,
     /// That of the payload, computed once for all attempts; `None`: it is neither sent nor expected.
     pub(crate) checksum: Option<Crc64Nvme>,
+    /// The value of `content-md5`, which every upload takes, where no checksum can be sent.
+    pub(crate) md5: Option<String>,
 }
 
 impl Action for UploadPart<'_> {
@@ -33,6 +35,7 @@ impl Action for UploadPart<'_> {
             .query("partNumber", self.number.to_string())
             .query("uploadId", self.upload_id.as_str())
             .header_if(CRC64NVME_HEADER, self.checksum.map(Crc64Nvme::text))
+            .header_if("content-md5", self.md5.clone())
             .payload(self.payload.clone()))
     }
 

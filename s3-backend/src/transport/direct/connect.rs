@@ -71,6 +71,8 @@ pub(super) struct Connector {
 struct Addresses {
     known: Vec<IpAddr>,
     found_at: Option<Instant>,
+    /// None of them could be connected to, so they may have moved: they are only used if nobody knows better.
+    suspect: bool,
     /// When a lookup failed last, and why.
     failed: Option<(Instant, io::ErrorKind, String)>,
 }
@@ -161,12 +163,12 @@ impl Connector {
             establish(&self.origin, self.proxy.as_ref(), &addresses, tls, self.buffers.clone()).await;
         match established {
             Ok((connection, address)) => {
+                self.addresses.borrow_mut().suspect = false;
                 self.preferred.set(Some(address));
                 Ok(connection)
             }
             Err(not) => {
-                // They may have moved.
-                self.addresses.borrow_mut().found_at = None;
+                self.addresses.borrow_mut().suspect = true;
                 self.preferred.set(None);
                 Err(not)
             }
@@ -197,6 +199,7 @@ impl Connector {
                 Ok(known) => {
                     addresses.known = known;
                     addresses.found_at = Some(clock::now());
+                    addresses.suspect = false;
                 }
                 Err(error) => addresses.failed = Some((clock::now(), error.kind(), error.to_string())),
             }
@@ -221,7 +224,8 @@ impl Connector {
     fn known(&self, age_max: Duration) -> Option<Vec<IpAddr>> {
         let addresses = self.addresses.borrow();
         let age = clock::now().saturating_duration_since(addresses.found_at?);
-        if age >= age_max || addresses.known.is_empty() {
+        let doubted = addresses.suspect && age_max < ADDRESSES_STALE;
+        if age >= age_max || doubted || addresses.known.is_empty() {
             return None;
         }
         let mut known = addresses.known.clone();
@@ -419,6 +423,37 @@ mod tests {
             assert_eq!(by_turns(&parsed(given)), parsed(wanted));
         }
     }
+
+    /// Answers once, and is out from then on.
+    struct OnceThenOut(AtomicU32);
+
+    impl credentials::Dns for OnceThenOut {
+        fn resolve<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
+            let first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
+            Box::pin(async move {
+                if first { Ok(vec![[127, 0, 0, 1].into()]) } else { Err(io::ErrorKind::TimedOut.into()) }
+            })
+        }
+    }
+
+    #[test]
+    fn addresses_that_did_not_answer_are_used_again_if_nobody_knows_better() {
+        let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = closed.local_addr().expect("bound");
+        drop(closed);
+        let host = Host::builder().dns(OnceThenOut(AtomicU32::new(0))).build();
+        let origin = Origin { https: false, host: "h".into(), port: address.port(), authority: "h".into() };
+        let tls = crate::transport::client_config(None).expect("a configuration");
+        let connector = Connector::new(origin, None, tls, host, Buffers::default());
+        compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+            connector.connect().await.expect_err("nobody listens");
+            let _store = std::net::TcpListener::bind(address).expect("the port is free");
+            for _ in 0..2 {
+                connector.connect().await.expect("the store is back, and the name server is not");
+            }
+        });
+    }
+
     /// Answers each name after a while, and counts how often it was asked.
     struct Slow(Arc<AtomicU32>, io::Result<IpAddr>);
 

@@ -46,6 +46,8 @@ pub(super) struct Connection {
     heard: VecDeque<Bytes>,
     /// The other side will say nothing more: what was heard is all there is.
     ended: bool,
+    /// It broke behind what was heard last, which is said when that was taken.
+    broken: Option<Broken>,
     /// Records to be sent that are none of a request's: the handshake, and what TLS itself has to say.
     records: Records,
     buffers: Buffers,
@@ -116,6 +118,7 @@ impl Connection {
             plain: Room::default(),
             heard: VecDeque::new(),
             ended: false,
+            broken: None,
             records: Records::default(),
             buffers,
             low_water: LowWater::new(),
@@ -164,7 +167,7 @@ impl Connection {
 
     /// Begins to read, if that is not so already, in order to hear whatever comes next.
     pub(super) fn listen(&mut self) {
-        if matches!(self.reading, Reading::Not) && !self.ended {
+        if matches!(self.reading, Reading::Not) && !self.ended && self.broken.is_none() {
             self.begin(SMALL_BYTES);
         }
         self.look();
@@ -246,6 +249,9 @@ impl Connection {
 
     pub(super) fn poll_hear(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<Result<Heard, Broken>> {
         loop {
+            if let Some(broken) = self.broken.take() {
+                return Poll::Ready(Err(broken));
+            }
             if self.ended {
                 return Poll::Ready(Ok(Heard::End));
             }
@@ -260,6 +266,11 @@ impl Connection {
                     Ok(_) if self.heard.len() > before => return Poll::Ready(Ok(Heard::Something)),
                     // Of TLS a part of a record, or nothing for us; or the end.
                     Ok(_) => {}
+                    // What came before it in the same read is as good as if it had come by itself: it may be an answer.
+                    Err(broken) if self.heard.len() > before => {
+                        self.broken = Some(broken);
+                        return Poll::Ready(Ok(Heard::Something));
+                    }
                     Err(broken) => return Poll::Ready(Err(broken)),
                 },
             }
@@ -471,7 +482,56 @@ impl IoVectoredBuf for Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use rustls::ServerConnection;
+    use rustls::pki_types::ServerName;
+
+    use super::super::fuzzing::HOST;
     use super::*;
+    use crate::clock;
+    use crate::fuzzing::tests::identity;
+
+    #[test]
+    fn an_answer_is_heard_although_what_came_with_it_is_broken() {
+        let (client, server) = identity().sides();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
+        let answering = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("a connection");
+            let mut tls = ServerConnection::new(server).expect("a configuration");
+            while tls.is_handshaking() {
+                tls.complete_io(&mut socket).expect("a client that speaks TLS");
+            }
+            tls.writer().write_all(b"an answer").expect("room");
+            let mut said = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut said).expect("room");
+            }
+            said.extend_from_slice(b"\x17\x03\x03\x00\x11no record of TLS!");
+            socket.write_all(&said).expect("a client that listens");
+            socket
+        });
+        let heard = compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+            let socket = TcpStream::connect(address).await.expect("a server");
+            let age_max = Duration::from_secs(60);
+            let mut connection = Connection::new(socket, Buffers::default(), clock::now(), age_max);
+            let name = ServerName::try_from(HOST).expect("a name");
+            let tls = TlsMachine::new(client, name).expect("a configuration");
+            connection.secure(tls).await.expect("a server that is trusted");
+            let mut all = Vec::new();
+            loop {
+                match connection.hear(SMALL_BYTES).await {
+                    Ok(Heard::Something) => all.extend(connection.heard().drain(..).flatten()),
+                    Ok(Heard::End) => break (all, None),
+                    Err(broken) => break (all, Some(broken.cause())),
+                }
+            }
+        });
+        assert_eq!(heard, (b"an answer".to_vec(), Some(Cause::Connection)));
+        drop(answering.join());
+    }
 
     #[test]
     fn what_has_left_is_not_named_again() {

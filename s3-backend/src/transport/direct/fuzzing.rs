@@ -39,6 +39,10 @@ pub fn http(bytes: &[u8]) {
             if let Framing::Length(length) = framing {
                 assert_eq!(body.len() as u64, *length);
             }
+            if *framing == Framing::Chunked {
+                let by_the_book = chunks_of(behind_heads(bytes));
+                assert_eq!(by_the_book, Some((body.clone(), *rest)), "chunks are what their sizes say");
+            }
         }
         let apart = bytes.len().div_ceil(CUTS_MAX).max(1);
         let cuts = (1..bytes.len()).step_by(apart);
@@ -48,6 +52,47 @@ pub fn http(bytes: &[u8]) {
         }
         let each = bytes.len().div_ceil(PIECES_MAX).max(1);
         whole.says_the_same_as(&heard(bytes.chunks(each), to_head), each);
+    }
+}
+
+/// What follows the head of the real answer, of which it is known that there is one.
+fn behind_heads(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        let (head, behind) = head_of(bytes).expect("a head");
+        bytes = behind;
+        if head.status / 100 != 1 {
+            return bytes;
+        }
+    }
+}
+
+/// A body in chunks and the number of bytes behind it, read the slow way: all at once, line by line. `None`: it is none.
+fn chunks_of(mut bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    fn line<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+        let end = bytes.iter().position(|&byte| byte == b'\n')?;
+        let (line, rest) = bytes.split_at(end);
+        *bytes = &rest[1..];
+        Some(line)
+    }
+    let mut body = Vec::new();
+    loop {
+        let size = line(&mut bytes)?;
+        let digits = size.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let extension = size.get(digits).is_none_or(|byte| b"; \t\r".contains(byte));
+        let size = usize::from_str_radix(std::str::from_utf8(&size[..digits]).ok()?, 16).ok()?;
+        if !extension {
+            return None;
+        }
+        if size == 0 {
+            // Trailers, up to a line in which nothing is but its end.
+            while line(&mut bytes)?.iter().any(|&byte| byte != b'\r') {}
+            return Some((body, bytes.len()));
+        }
+        body.extend_from_slice(bytes.get(..size)?);
+        bytes = &bytes[size..];
+        if !matches!(line(&mut bytes)?, b"" | b"\r") {
+            return None;
+        }
     }
 }
 
@@ -134,7 +179,8 @@ pub struct TlsIdentity {
     sides: [(Arc<ClientConfig>, Arc<ServerConfig>); 2],
 }
 
-const HOST: &str = "s3.test";
+/// Whom the certificate is for.
+pub(super) const HOST: &str = "s3.test";
 
 impl TlsIdentity {
     /// `certificate` is one for `s3.test` that has signed itself, `key` its key in PKCS 8; both in DER.
@@ -159,6 +205,12 @@ impl TlsIdentity {
             (Arc::new(client), Arc::new(server))
         });
         TlsIdentity { sides }
+    }
+
+    /// Both sides' configurations of TLS 1.3.
+    #[cfg(test)]
+    pub(super) fn sides(&self) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+        self.sides[1].clone()
     }
 }
 
@@ -258,6 +310,8 @@ impl Wire {
                 }
                 5 => {
                     self.server.send_close_notify();
+                    // rustls asserts that nothing is wrong with what comes after a goodbye.
+                    self.server_gave_up = true;
                     let flight = self.flight();
                     self.hear(&flight);
                 }
@@ -292,7 +346,8 @@ impl Wire {
                 Err(_) => self.ended = true,
             }
             assert!(self.plain.len() - plain <= before + bytes.len(), "more came out than went in");
-            assert!(self.said.starts_with(&self.plain), "the server never said so");
+            let fresh = plain..self.plain.len();
+            assert_eq!(self.said.get(fresh.clone()), Some(&self.plain[fresh]), "the server never said so");
         } else {
             match self.client.handshake(&mut self.incoming, &mut self.out) {
                 Ok(Handshake::Done) => self.open = !self.ended,
