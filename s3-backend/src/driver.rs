@@ -239,7 +239,7 @@ impl Driver {
                 Step::Attempt => {
                     let now = if first { started } else { clock::now() };
                     first = false;
-                    let ended = Box::pin(self.attempt(action, &request, now, started + time_max)).await;
+                    let ended = self.attempt(action, &request, now, started + time_max).await;
                     let ended = match ended {
                         Ended::Done((output, body)) if exchange.is_in_doubt() => {
                             Ended::Done((action.doubt(output), body))
@@ -334,7 +334,9 @@ impl Driver {
             }
         };
         let limits = self.limits(A::OPERATION, request, began, left);
-        let ended = match route.transport.send(&signed, &limits).await {
+        let sent = route.transport.send(&signed, &limits).await;
+        route.signing.sent(signed);
+        let ended = match sent {
             Err(failure) => Ended::Unanswered(unanswered(failure)),
             Ok(response) => {
                 let mut reading = pin!(self.answer(action, &route.place, request, response));
