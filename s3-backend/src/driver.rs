@@ -300,8 +300,7 @@ impl Driver {
                 Step::Attempt => {
                     let now = now.take().unwrap_or_else(clock::now);
                     attempts += 1;
-                    let ends = started + time_max;
-                    let ended = Box::pin(self.attempt(action, &request, attempts, now, ends)).await;
+                    let ended = self.attempt(action, &request, attempts, now, started + time_max).await;
                     let ended = match ended {
                         Ended::Done((output, body)) if exchange.is_in_doubt() => {
                             Ended::Done((action.doubt(output), body))
@@ -421,7 +420,9 @@ impl Driver {
             }
         };
         let limits = self.limits(A::OPERATION, request, nth, began, left);
-        let ended = match route.transport.send(&signed, &limits).await {
+        let sent = route.transport.send(&signed, &limits).await;
+        route.signing.sent(signed);
+        let ended = match sent {
             Err(failure) => Ended::Unanswered(unanswered(failure)),
             Ok(response) => {
                 let mut reading = pin!(self.answer(action, &route.place, request, response));

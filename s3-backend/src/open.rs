@@ -298,9 +298,15 @@ impl Shared {
         if let Some(tls) = self.tls.get() {
             return Ok(Arc::clone(tls));
         }
-        let roots = https.then(|| self.roots(host));
-        let tls = compio::runtime::spawn_blocking(move || client_config(roots.as_ref())).await;
-        let tls = tls.unwrap_or_else(|_| Err(bad_config("reading the certificates panicked")))?;
+        let tls = match https {
+            true => {
+                let roots = self.roots(host);
+                let read = compio::runtime::spawn_blocking(move || client_config(Some(&roots))).await;
+                read.unwrap_or_else(|_| Err(bad_config("reading the certificates panicked")))?
+            }
+            // Nothing is read: a thread for that would be the only one beside the shard's.
+            false => client_config(None)?,
+        };
         Ok(Arc::clone(self.tls.get_or_init(|| tls)))
     }
 

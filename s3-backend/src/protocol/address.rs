@@ -111,7 +111,7 @@ impl Address {
         path.push_str(&self.base_path);
         path.push('/');
         uri_encode_into(key, true, &mut path);
-        if key.split('/').any(|segment| matches!(segment, "." | "..")) {
+        if key.as_bytes().split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b"..")) {
             let problem = "a URL cannot carry it: parsers remove `.` and `..` from a path";
             return Err(CannotAddress(problem.to_owned()));
         }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::SystemTime;
 
+use jiff::civil::{Date, Time};
+use jiff::tz::Offset;
 use object_storage::{Attributes, ContentHeader, ETag, OperationId};
 
 use super::headers::{Headers, plain};
@@ -71,9 +73,45 @@ pub(crate) fn date(headers: &Headers) -> Option<SystemTime> {
 }
 
 fn http_date(headers: &Headers, name: &str) -> Option<SystemTime> {
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(headers.text(name)?).ok()?;
+    let text = headers.text(name)?;
+    if let Some(time) = usual_date(text.as_bytes()) {
+        return Some(time);
+    }
+    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(text).ok()?;
     Some(SystemTime::from(zoned.timestamp()))
 }
+
+/// A date in the one form in which servers write it, `Sun, 06 Nov 1994 08:49:37 GMT`, at a tenth of what a parser of all
+/// forms costs. `None`: it is in another, or none.
+fn usual_date(text: &[u8]) -> Option<SystemTime> {
+    let [_, _, _, b',', b' ', date @ .., b' ', b'G', b'M', b'T'] = text else { return None };
+    let &[d1, d2, b' ', ref month @ .., b' ', y1, y2, y3, y4, b' ', h1, h2, b':', m1, m2, b':', s1, s2] =
+        date
+    else {
+        return None;
+    };
+    let number = |digits: &[u8]| {
+        digits.iter().try_fold(0, |number: i16, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + i16::from(digit - b'0'))
+        })
+    };
+    let small = |digits: [u8; 2]| i8::try_from(number(&digits)?).ok();
+    let month = MONTHS.iter().position(|known| *known == month)?;
+    let date = Date::new(number(&[y1, y2, y3, y4])?, i8::try_from(month).ok()? + 1, small([d1, d2])?).ok()?;
+    let time = Time::new(small([h1, h2])?, small([m1, m2])?, small([s1, s2])?, 0).ok()?;
+    // What says another day of the week is left to the parser.
+    let day = date.weekday().to_monday_zero_offset();
+    let named = WEEKDAYS.get(usize::try_from(day).ok()?)?;
+    if text[..3] != **named {
+        return None;
+    }
+    Some(SystemTime::from(Offset::UTC.to_timestamp(date.to_datetime(time)).ok()?))
+}
+
+const MONTHS: [&[u8]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+const WEEKDAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
 
 /// The write that the object comes from; a value that is no id counts as none.
 pub(crate) fn operation_id(headers: &Headers) -> Option<OperationId> {
@@ -83,12 +121,19 @@ pub(crate) fn operation_id(headers: &Headers) -> Option<OperationId> {
 /// Content headers and user metadata. What we would refuse to write (somebody else may have stored it) is left out.
 pub(crate) fn attributes(headers: &Headers) -> Attributes {
     let mut attributes = Attributes::new();
-    for header in ContentHeader::ALL {
-        if let Some(value) = headers.text(header.name()) {
-            attributes = attributes.clone().with_header(header, value).unwrap_or(attributes);
-        }
-    }
     for (name, value) in headers.iter() {
+        // Once through all of them; most are neither.
+        if matches!(name.first(), Some(b'c' | b'C')) {
+            let header = ContentHeader::ALL
+                .into_iter()
+                .find(|known| known.name().as_bytes().eq_ignore_ascii_case(name));
+            if let (Some(header), Some(value)) = (header, plain(value))
+                && attributes.header(header).is_none()
+            {
+                attributes = attributes.clone().with_header(header, value).unwrap_or(attributes);
+            }
+            continue;
+        }
         let Some((prefix, name)) = name.split_at_checked(METADATA_PREFIX.len()) else { continue };
         if !prefix.eq_ignore_ascii_case(METADATA_PREFIX.as_bytes()) {
             continue;
@@ -136,6 +181,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_usual_date_is_what_the_parser_of_all_forms_makes_of_it(
+            text in "(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-3][0-9] (Jan|Feb|Dec|Foo) (19|20)[0-9]{2} [0-2][0-9]:[0-6][0-9]:[0-6][0-9] GMT",
+        ) {
+            if let Some(time) = usual_date(text.as_bytes()) {
+                let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(&text).expect("a date");
+                prop_assert_eq!(time, SystemTime::from(zoned.timestamp()));
+            }
+        }
+
+        #[test]
+        fn every_second_is_read_as_it_was_written(second in 0i64..4_000_000_000) {
+            let time = jiff::Timestamp::from_second(second).expect("a time");
+            let text = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            prop_assert_eq!(usual_date(text.as_bytes()), Some(SystemTime::from(time)));
+        }
+
         #[test]
         fn no_content_range_panics(text in "(bytes )?[0-9*/+ -]{0,30}") {
             if let Some((range, total)) = parse_content_range(&text) {

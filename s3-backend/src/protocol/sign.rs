@@ -28,11 +28,16 @@ pub(crate) struct Signing {
     payloads: bool,
     /// The signer of the keys that were used last: the key that it derives from them holds for a day.
     signer: RefCell<Option<Rc<Signer>>>,
+    /// Memory for signatures, of requests that were sent.
+    spare: RefCell<Vec<String>>,
 }
+
+/// How many signatures' memory is kept: as many as a busy shard has requests in flight, at half a KiB each.
+const SPARE_MAX: usize = 64;
 
 impl Signing {
     pub(crate) fn new(region: String, authority: String, payloads: bool) -> Signing {
-        Signing { region, authority, payloads, signer: RefCell::new(None) }
+        Signing { region, authority, payloads, signer: RefCell::default(), spare: RefCell::default() }
     }
 
     /// The same for another region.
@@ -75,22 +80,22 @@ impl Signing {
         };
         let token = keys.session_token().map(|token| token.expose_secret());
 
-        let values: Vec<(&str, Cow<'_, str>)> =
-            request.headers.iter().map(|(name, value)| (&**name, canonical_value(value))).collect();
-        let mut fields: Vec<(&str, &str)> = Vec::with_capacity(values.len() + 4);
-        fields.extend(values.iter().map(|(name, value)| (*name, &**value)));
-        fields.push(("host", &self.authority));
-        fields.push(("x-amz-content-sha256", &payload_hash));
-        fields.push(("x-amz-date", date.as_str()));
-        fields.extend(token.map(|token| ("x-amz-security-token", token)));
-        fields.sort_unstable();
+        let mut fields: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(request.headers.len() + 4);
+        fields.extend(request.headers.iter().map(|(name, value)| (&**name, canonical_value(value))));
+        fields.push(("host", Cow::Borrowed(&self.authority)));
+        fields.push(("x-amz-content-sha256", Cow::Borrowed(&payload_hash)));
+        fields.push(("x-amz-date", Cow::Borrowed(date.as_str())));
+        fields.extend(token.map(|token| ("x-amz-security-token", Cow::Borrowed(token))));
+        fields.sort_unstable_by_key(|(name, _)| *name);
 
-        let mut authorization = Vec::with_capacity(AUTHORIZATION_BYTES);
+        let mut authorization = self.spare.borrow_mut().pop().unwrap_or_default().into_bytes();
+        authorization.clear();
+        authorization.reserve(AUTHORIZATION_BYTES);
         let canonical = CanonicalRequest {
             method: request.method.to_str(),
             path: &request.path,
-            query: target.split_once('?').map_or("", |(_, query)| query),
-            headers: fields.iter().copied(),
+            query: if request.query.is_empty() { "" } else { &target[request.path.len() + 1..] },
+            headers: fields.iter().map(|(name, value)| (*name, &**value)),
             payload_hash: &payload_hash,
         };
         signer.authorize(canonical, &date, &mut authorization)?;
@@ -100,6 +105,14 @@ impl Signing {
             target,
             signature: Some(Signature { date, payload_hash, token, authorization }),
         })
+    }
+
+    /// Takes back what was sent, for its memory.
+    pub(crate) fn sent(&self, signed: SignedRequest<'_>) {
+        let mut spare = self.spare.borrow_mut();
+        if let (Some(signature), true) = (signed.signature, spare.len() < SPARE_MAX) {
+            spare.push(signature.authorization);
+        }
     }
 
     fn signer(&self, keys: &Credentials) -> Rc<Signer> {

@@ -15,28 +15,31 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use compio::BufResult;
-use compio::buf::{IntoInner, IoBuf, IoVectoredBuf, Slice};
-use compio::io::{AsyncRead, AsyncWrite};
+use compio::buf::{IntoInner, IoBuf, IoVectoredBuf};
+use compio::io::AsyncWrite;
 use compio::net::TcpStream;
-use futures_util::future::LocalBoxFuture;
 use object_storage::Payload;
 
 use super::buffers::{Buffers, Room, SMALL_BYTES};
 use super::low_water::LowWater;
+use super::reader::{Read, Reader, reader};
 use super::tls_machine::{Decrypted, Handshake, Outgoing as Records, TlsFailure, TlsMachine};
 use crate::transport::Cause;
 
 /// The most pieces that one write names; the kernel takes 1,024.
 const PIECES_MAX: usize = 256;
 
-type Read = LocalBoxFuture<'static, BufResult<usize, Slice<BytesMut>>>;
+/// The longest payload that is copied behind the head of its request, in bytes, so that both leave in a plain write. A
+/// page costs as much to copy as the kernel takes longer over a list of pieces.
+pub(super) const JOINED_BYTES_MAX: u64 = 1024;
 
 /// A connection to the store, or to a proxy that hands on to it.
 pub(super) struct Connection {
     socket: TcpStream,
     tls: Option<Box<TlsMachine>>,
+    reader: Box<dyn Reader>,
     reading: Reading,
     /// Where the socket is read into; of TLS it keeps what makes no whole record yet.
     raw: Room,
@@ -50,6 +53,8 @@ pub(super) struct Connection {
     broken: Option<Broken>,
     /// Records to be sent that are none of a request's: the handshake, and what TLS itself has to say.
     records: Records,
+    /// Memory for the head of a request.
+    head: Vec<u8>,
     buffers: Buffers,
     low_water: LowWater,
     /// When it was made, and how old it may become.
@@ -59,8 +64,8 @@ pub(super) struct Connection {
 
 enum Reading {
     Not,
-    Waiting(Read),
-    Done(BufResult<usize, Slice<BytesMut>>),
+    Waiting,
+    Done(Read),
 }
 
 /// What reading brought.
@@ -111,6 +116,7 @@ impl From<TlsFailure> for Broken {
 impl Connection {
     pub(super) fn new(socket: TcpStream, buffers: Buffers, born: Instant, age_max: Duration) -> Connection {
         Connection {
+            reader: reader(socket.clone()),
             socket,
             tls: None,
             reading: Reading::Not,
@@ -120,6 +126,7 @@ impl Connection {
             ended: false,
             broken: None,
             records: Records::default(),
+            head: Vec::new(),
             buffers,
             low_water: LowWater::new(),
             born,
@@ -188,14 +195,14 @@ impl Connection {
             }
             self.listen();
         }
-        matches!(self.reading, Reading::Waiting(_)) && self.heard.is_empty() && !self.ended
+        matches!(self.reading, Reading::Waiting) && self.heard.is_empty() && !self.ended
     }
 
     /// Lets the read under way begin or end, without waiting for it.
     fn look(&mut self) {
-        if let Reading::Waiting(read) = &mut self.reading {
+        if matches!(self.reading, Reading::Waiting) {
             let mut cx = Context::from_waker(Waker::noop());
-            if let Poll::Ready(done) = read.as_mut().poll(&mut cx) {
+            if let Poll::Ready(done) = self.reader.poll(&mut cx) {
                 self.reading = Reading::Done(done);
             }
         }
@@ -203,29 +210,22 @@ impl Connection {
 
     fn begin(&mut self, room: usize) {
         self.raw.make(&self.buffers, room);
-        let buffer = mem::take(&mut self.raw.buffer);
-        let at = buffer.len();
-        let socket = self.socket.clone();
-        self.reading = Reading::Waiting(Box::pin(async move {
-            let mut socket = &socket;
-            socket.read(buffer.slice(at..at + room)).await
-        }));
+        self.reader.begin(mem::take(&mut self.raw.buffer), room);
+        self.reading = Reading::Waiting;
     }
 
-    async fn next_read(&mut self, room: usize) -> BufResult<usize, Slice<BytesMut>> {
+    async fn next_read(&mut self, room: usize) -> Read {
         if matches!(self.reading, Reading::Not) {
             self.begin(room);
         }
-        match &mut self.reading {
-            Reading::Waiting(read) => {
-                let done = read.as_mut().await;
-                self.reading = Reading::Not;
-                done
-            }
-            Reading::Done(_) | Reading::Not => match mem::replace(&mut self.reading, Reading::Not) {
-                Reading::Done(done) => done,
-                _ => unreachable!("a read has just begun"),
-            },
+        if matches!(self.reading, Reading::Waiting) {
+            let done = poll_fn(|cx| self.reader.poll(cx)).await;
+            self.reading = Reading::Not;
+            return done;
+        }
+        match mem::replace(&mut self.reading, Reading::Not) {
+            Reading::Done(done) => done,
+            _ => unreachable!("a read has just begun"),
         }
     }
 
@@ -258,8 +258,8 @@ impl Connection {
             let before = self.heard.len();
             match &mut self.reading {
                 Reading::Not => self.begin(room),
-                Reading::Waiting(read) => {
-                    self.reading = Reading::Done(std::task::ready!(read.as_mut().poll(cx)));
+                Reading::Waiting => {
+                    self.reading = Reading::Done(std::task::ready!(self.reader.poll(cx)));
                 }
                 Reading::Done(_) => match self.finish() {
                     // TLS's goodbye often comes with the last bytes: they are heard first, the end when asked again.
@@ -345,29 +345,77 @@ impl Connection {
         head: Vec<u8>,
         payload: &Payload,
         left: impl Fn(bool),
+        heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
+    ) -> Result<Sent, Broken> {
+        if self.tls.is_none() {
+            return match payload.len() <= JOINED_BYTES_MAX {
+                true => self.send_joined(head, payload, left, heard).await,
+                false => self.send_pieces(head, payload, left, heard).await,
+            };
+        }
+        let out = Outgoing { head, payload: payload.clone(), at: 0 };
+        let total = out.head.len() as u64 + payload.len();
+        self.send_sealed(out, total, left, heard).await
+    }
+
+    /// Sends a request as one piece.
+    async fn send_joined(
+        &mut self,
+        mut head: Vec<u8>,
+        payload: &Payload,
+        left: impl Fn(bool),
+        mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
+    ) -> Result<Sent, Broken> {
+        payload.chunks().iter().for_each(|chunk| head.extend_from_slice(chunk));
+        let mut at = 0;
+        while at < head.len() {
+            let write = write(self.socket.clone(), head, at);
+            if at == 0 {
+                left(true);
+            }
+            let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
+                Either::Heard(heard) => return Ok(Sent::Partly(heard)),
+                Either::Done(done) => done,
+            };
+            at += taken(written).inspect_err(|_| left(at > 0))?;
+            head = back;
+        }
+        head.clear();
+        self.head = head;
+        Ok(Sent::Wholly)
+    }
+
+    /// Sends a request from where its pieces lie.
+    async fn send_pieces(
+        &mut self,
+        head: Vec<u8>,
+        payload: &Payload,
+        left: impl Fn(bool),
         mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
     ) -> Result<Sent, Broken> {
         let mut out = Outgoing { head, payload: payload.clone(), at: 0 };
         let total = out.head.len() as u64 + payload.len();
-        let mut first = true;
-        if self.tls.is_none() {
-            while (out.at as u64) < total {
-                let write = write(self.socket.clone(), out);
-                if first {
-                    left(true);
-                }
-                let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
-                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
-                    Either::Done(done) => done,
-                };
-                let written = taken(written).inspect_err(|_| left(!first))?;
-                first = false;
-                out = back;
-                out.at += written;
+        while (out.at as u64) < total {
+            let (at, write) = (out.at, write_vectored(self.socket.clone(), out));
+            if at == 0 {
+                left(true);
             }
-            return Ok(Sent::Wholly);
+            let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
+                Either::Heard(heard) => return Ok(Sent::Partly(heard)),
+                Either::Done(done) => done,
+            };
+            let written = taken(written).inspect_err(|_| left(at > 0))?;
+            out = back;
+            out.at += written;
         }
-        self.send_sealed(out, total, left, heard).await
+        out.head.clear();
+        self.head = out.head;
+        Ok(Sent::Wholly)
+    }
+
+    /// Empty memory for the head of the next request. It comes back when that was sent.
+    pub(super) fn head_room(&mut self) -> Vec<u8> {
+        mem::take(&mut self.head)
     }
 
     /// Runs a write while listening.
@@ -432,7 +480,14 @@ fn taken(written: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-async fn write(socket: TcpStream, out: Outgoing) -> BufResult<usize, Outgoing> {
+/// Writes what stands in `out` from `at` on.
+async fn write(socket: TcpStream, out: Vec<u8>, at: usize) -> BufResult<usize, Vec<u8>> {
+    let mut socket = &socket;
+    let BufResult(written, slice) = socket.write(out.slice(at..)).await;
+    BufResult(written, slice.into_inner())
+}
+
+async fn write_vectored(socket: TcpStream, out: Outgoing) -> BufResult<usize, Outgoing> {
     let mut socket = &socket;
     socket.write_vectored(out).await
 }

@@ -67,47 +67,80 @@ pub(super) fn parse(bytes: &[u8], to_head: bool) -> Result<Option<Parsed>, NotHt
     let (Some(version), Some(status)) = (response.version, response.code) else {
         return Err(NotHttp("it is not HTTP"));
     };
-    let mut headers = Headers::with_capacity(response.headers.len(), length);
+    let mut headers = Headers::of_head(&bytes[..length], response.headers.len());
+    let at = |part: &[u8]| {
+        let from = part.as_ptr().addr() - bytes.as_ptr().addr();
+        from..from + part.len()
+    };
+    let mut hop = Hop::default();
     for field in response.headers.iter() {
-        headers.push(field.name.as_bytes(), field.value);
+        headers.find(at(field.name.as_bytes()), at(field.value));
+        hop.note(field.name, field.value.trim_ascii())?;
     }
-    let framing = framing(&headers, status, to_head)?;
+    let framing = hop.framing(status, to_head)?;
     // A 204 that announces a body may send it too, in front of the next answer.
-    let announces = status == 204
-        && (headers.get("transfer-encoding").is_some()
-            || headers.get("content-length").is_some_and(|length| length != b"0"));
-    let reusable = framing != Framing::Close && !announces && keeps_alive(&headers, version);
+    let announces = status == 204 && (hop.codings > 0 || hop.length.is_some_and(|length| length > 0));
+    let reusable = framing != Framing::Close && !announces && hop.keeps_alive(version);
     Ok(Some(Parsed { head: ResponseHead { status, headers }, bytes: length, framing, reusable }))
 }
 
-/// See [RFC 9112, section 6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3). What could be understood in two
-/// ways is refused: somebody in between may have understood it in the other.
-fn framing(headers: &Headers, status: u16, to_head: bool) -> Result<Framing, NotHttp> {
-    let mut length: Option<u64> = None;
-    for value in headers.all("content-length") {
-        let stated = decimal(value).ok_or(NotHttp("its Content-Length is no length"))?;
-        if length.is_some_and(|length| length != stated) {
-            return Err(NotHttp("it states two lengths"));
-        }
-        length = Some(stated);
-    }
-    let coding = headers.get("transfer-encoding");
-    if coding.is_some() && length.is_some() {
-        return Err(NotHttp("it states a length and a transfer coding"));
-    }
-    if to_head || matches!(status, 100..=199 | 204 | 304) {
-        return Ok(Framing::Length(0));
-    }
-    match (coding, length) {
-        (Some(coding), _) if coding.eq_ignore_ascii_case(b"chunked") => {
-            if headers.all("transfer-encoding").nth(1).is_some() {
-                return Err(NotHttp("it states two transfer codings"));
+/// What a head says about its own connection, noted as its fields go by.
+#[derive(Debug, Default)]
+struct Hop {
+    length: Option<u64>,
+    codings: u32,
+    chunked: bool,
+    says_close: bool,
+    says_keep_alive: bool,
+}
+
+impl Hop {
+    fn note(&mut self, name: &str, value: &[u8]) -> Result<(), NotHttp> {
+        // By their lengths first: nearly all fields are others.
+        match name.len() {
+            10 if name.eq_ignore_ascii_case("connection") => {
+                for word in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    self.says_close |= word.eq_ignore_ascii_case(b"close");
+                    self.says_keep_alive |= word.eq_ignore_ascii_case(b"keep-alive");
+                }
             }
-            Ok(Framing::Chunked)
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                let stated = decimal(value).ok_or(NotHttp("its Content-Length is no length"))?;
+                if self.length.is_some_and(|length| length != stated) {
+                    return Err(NotHttp("it states two lengths"));
+                }
+                self.length = Some(stated);
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                self.codings += 1;
+                self.chunked = value.eq_ignore_ascii_case(b"chunked");
+            }
+            _ => {}
         }
-        (Some(_), _) => Err(NotHttp("its transfer coding is unknown")),
-        (None, Some(length)) => Ok(Framing::Length(length)),
-        (None, None) => Ok(Framing::Close),
+        Ok(())
+    }
+
+    /// See [RFC 9112, section 6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3). What could be understood in two
+    /// ways is refused: somebody in between may have understood it in the other.
+    fn framing(&self, status: u16, to_head: bool) -> Result<Framing, NotHttp> {
+        if self.codings > 0 && self.length.is_some() {
+            return Err(NotHttp("it states a length and a transfer coding"));
+        }
+        if to_head || matches!(status, 100..=199 | 204 | 304) {
+            return Ok(Framing::Length(0));
+        }
+        match (self.codings, self.length) {
+            (0, Some(length)) => Ok(Framing::Length(length)),
+            (0, None) => Ok(Framing::Close),
+            (1, _) if self.chunked => Ok(Framing::Chunked),
+            (1, _) => Err(NotHttp("its transfer coding is unknown")),
+            _ => Err(NotHttp("it states two transfer codings")),
+        }
+    }
+
+    /// See [RFC 9112, section 9.3](https://www.rfc-editor.org/rfc/rfc9112#section-9.3).
+    fn keeps_alive(&self, minor_version: u8) -> bool {
+        !self.says_close && (minor_version >= 1 || self.says_keep_alive)
     }
 }
 
@@ -117,18 +150,6 @@ fn decimal(value: &[u8]) -> Option<u64> {
         return None;
     }
     str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// See [RFC 9112, section 9.3](https://www.rfc-editor.org/rfc/rfc9112#section-9.3).
-fn keeps_alive(headers: &Headers, minor_version: u8) -> bool {
-    let says = |wanted: &str| {
-        headers.all("connection").any(|value| {
-            value
-                .split(|&byte| byte == b',')
-                .any(|word| word.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
-        })
-    };
-    if minor_version >= 1 { !says("close") } else { says("keep-alive") && !says("close") }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod low_water;
 pub(crate) mod one_shot;
 mod permits;
 mod pool;
+mod reader;
 mod tls_machine;
 
 use std::cell::Cell;
@@ -39,7 +40,7 @@ use self::answer::Answer;
 use self::body::IncomingBody;
 use self::buffers::{Buffers, SMALL_BYTES};
 use self::connect::{Connector, NotConnected, Proxy};
-use self::connection::{Broken, Heard, Sent};
+use self::connection::{Broken, Heard, JOINED_BYTES_MAX, Sent};
 use self::framing::Decoder;
 use self::head::{Framing, NotHttp, Parsed};
 use self::pool::{CONNECTIONS_MAX, Lease, Pool};
@@ -179,8 +180,10 @@ impl DirectTransport {
         let connection = &mut lease.connection;
         let to_head = request.request.method == Method::Head;
         let mut answer = Answer::new(to_head);
+        let mut head = connection.head_room();
+        self.write_head(request, &mut head);
         let sending = connection.send(
-            self.head_of(request),
+            head,
             &request.request.payload,
             |left| progress.reach.set(if left { Reach::PartlySent } else { Reach::NotSent }),
             |heard| answer.look(heard),
@@ -251,12 +254,14 @@ impl DirectTransport {
         Response { head, body: Chunks::stream(body) }
     }
 
-    /// The head of a request, as it is sent.
-    fn head_of(&self, request: &SignedRequest<'_>) -> Vec<u8> {
+    /// Writes the head of a request, as it is sent, into an empty buffer.
+    fn write_head(&self, request: &SignedRequest<'_>, head: &mut Vec<u8>) {
         // The usual fields without a session token; one that is longer grows once or twice.
         const FIELDS_BYTES: usize = 512;
         let proxy = self.connector.hands_on();
-        let mut head = Vec::with_capacity(FIELDS_BYTES + request.target.len() + self.constant.len());
+        // What a small request has behind its head finds room there too.
+        let payload_bytes = usize::try_from(request.request.payload.len().min(JOINED_BYTES_MAX)).unwrap_or(0);
+        head.reserve(FIELDS_BYTES + request.target.len() + self.constant.len() + payload_bytes);
         let mut lines = CONSTANT_LINES + 2;
         head.extend_from_slice(request.request.method.to_str().as_bytes());
         head.push(b' ');
@@ -281,10 +286,9 @@ impl DirectTransport {
         }
         head.extend_from_slice(b"\r\n");
         assert!(
-            memchr_iter(b'\n', &head).count() == lines,
+            memchr_iter(b'\n', head).count() == lines,
             "what goes into a header was checked where it was parsed"
         );
-        head
     }
 }
 
