@@ -1,5 +1,5 @@
 //! Memory to read into: small for heads and small objects, large for bodies, and the large used again once nobody
-//! looks at it any more.
+//! looks at it any more. And memory to encrypt into, for all connections of a shard.
 //!
 //! A fresh buffer of 256 KiB costs more in page faults than the system calls that fill it. What was read is handed out
 //! as slices of the buffer; when the last of them is dropped, the buffer is as good as new.
@@ -10,6 +10,8 @@ use std::mem;
 use std::rc::Rc;
 
 use bytes::BytesMut;
+
+use super::tls_machine::Outgoing as Records;
 
 /// What a connection is ready to read while it waits for an answer, in bytes: the head of any answer of S3, and a
 /// small object with it.
@@ -26,14 +28,25 @@ pub(super) const LARGE_BYTES: usize = 256 * 1024;
 /// piece while the next arrives, and as much again.
 const KEPT_MAX: usize = 16;
 
+/// The most buffers of records that are kept, of some 260 KiB at most: one for those that send one after the other, and
+/// some for those whose records did not fit into the socket and are with the kernel. 1 MiB for one shard.
+const RECORDS_KEPT_MAX: usize = 4;
+
 /// The large buffers of one shard that are not in use, or not known to be. Cloning gives another handle.
 #[derive(Clone, Default)]
-pub(super) struct Buffers(Rc<RefCell<VecDeque<BytesMut>>>);
+pub(super) struct Buffers(Rc<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    large: RefCell<VecDeque<BytesMut>>,
+    /// The last one used is the next, while it is in the cache.
+    records: RefCell<Vec<Records>>,
+}
 
 impl Buffers {
     /// An empty buffer of at least this size.
     fn take(&self, bytes: usize) -> BytesMut {
-        let mut kept = self.0.borrow_mut();
+        let mut kept = self.0.large.borrow_mut();
         for _ in 0..kept.len() {
             let Some(mut buffer) = kept.pop_front() else { break };
             if buffer.try_reclaim(bytes) {
@@ -47,9 +60,23 @@ impl Buffers {
 
     fn keep(&self, mut buffer: BytesMut) {
         buffer.clear();
-        let mut kept = self.0.borrow_mut();
+        let mut kept = self.0.large.borrow_mut();
         if kept.len() < KEPT_MAX {
             kept.push_back(buffer);
+        }
+    }
+
+    /// Somewhere to encrypt into; it is empty.
+    pub(super) fn records(&self) -> Records {
+        self.0.records.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes it back, after its records were sent.
+    pub(super) fn keep_records(&self, mut records: Records) {
+        records.clear();
+        let mut kept = self.0.records.borrow_mut();
+        if kept.len() < RECORDS_KEPT_MAX {
+            kept.push(records);
         }
     }
 }
@@ -116,6 +143,25 @@ mod tests {
         let mut third = Room::default();
         third.make(&buffers, LARGE_BYTES);
         assert_eq!(third.buffer.as_ptr(), memory);
+    }
+
+    #[test]
+    fn the_records_of_one_request_lie_where_those_of_the_last_one_lay() {
+        let buffers = Buffers::default();
+        let mut records = buffers.records();
+        records.append(&mut Records::from(vec![1; 100]));
+        let memory = records.as_slice().as_ptr();
+        buffers.keep_records(records);
+        let mut again = buffers.records();
+        assert!(again.is_empty());
+        assert!(buffers.records().is_empty(), "another one sends at the same time");
+        again.append(&mut Records::from(vec![2; 100]));
+        assert_eq!(again.as_slice(), [2; 100]);
+        assert_eq!(again.as_slice().as_ptr(), memory);
+        for _ in 0..2 * RECORDS_KEPT_MAX {
+            buffers.keep_records(Records::default());
+        }
+        assert_eq!(buffers.0.records.borrow().len(), RECORDS_KEPT_MAX);
     }
 
     #[test]

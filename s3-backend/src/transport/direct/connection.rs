@@ -4,6 +4,8 @@
 //! has closed, or says something nobody asked for, and is then not used again; and so that an answer is heard that
 //! comes while the request is still being sent.
 
+mod sealed;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -26,10 +28,6 @@ use super::low_water::LowWater;
 use super::tls_machine::{Decrypted, Handshake, Outgoing as Records, TlsFailure, TlsMachine};
 use crate::transport::Cause;
 
-/// The most payload that is encrypted before it is sent, in bytes. Sixteen records: enough that their cost is that of
-/// the encryption, and little beside what a connection is allowed to hold.
-const ENCRYPT_BYTES: usize = 256 * 1024;
-
 /// The most pieces that one write names; the kernel takes 1,024.
 const PIECES_MAX: usize = 256;
 
@@ -48,7 +46,7 @@ pub(super) struct Connection {
     heard: VecDeque<Bytes>,
     /// The other side will say nothing more: what was heard is all there is.
     ended: bool,
-    /// Records to be sent.
+    /// Records to be sent that are none of a request's: the handshake, and what TLS itself has to say.
     records: Records,
     buffers: Buffers,
     low_water: LowWater,
@@ -310,11 +308,6 @@ impl Connection {
             self.raw.shrink(&self.buffers);
         }
         self.plain.shrink(&self.buffers);
-        // What TLS has to say itself (no to a renegotiation that came with the answer) waits there for the next request.
-        if self.records.is_empty() && self.records.capacity() > SMALL_BYTES {
-            // A few page faults for the next large payload, or a quarter of a megabyte for every idle connection.
-            self.records = Records::default();
-        }
     }
 
     async fn send_records(&mut self) -> Result<(), Broken> {
@@ -363,41 +356,7 @@ impl Connection {
             }
             return Ok(Sent::Wholly);
         }
-        while (out.at as u64) < total {
-            let Some(tls) = &mut self.tls else { unreachable!("TLS does not end before its connection") };
-            let plain: Vec<&[u8]> = out.pieces(ENCRYPT_BYTES).collect();
-            let bytes: usize = plain.iter().map(|piece| piece.len()).sum();
-            // What TLS itself had to say (an answer to a key update) is in there already, and goes first.
-            tls.encrypt(&plain, &mut self.records)?;
-            drop(plain);
-            out.at += bytes;
-            let mut at = 0;
-            let mut records = mem::take(&mut self.records);
-            while at < records.as_slice().len() {
-                let socket = self.socket.clone();
-                let slice = records.slice(at..);
-                let write = async move {
-                    let mut socket = &socket;
-                    socket.write(slice).await
-                };
-                if first {
-                    left(true);
-                }
-                let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
-                    Either::Heard(heard) => return Ok(Sent::Partly(heard)),
-                    Either::Done(done) => done,
-                };
-                let written = taken(written).inspect_err(|_| left(!first))?;
-                first = false;
-                records = back.into_inner();
-                at += written;
-            }
-            records.clear();
-            if self.records.is_empty() {
-                self.records = records;
-            }
-        }
-        Ok(Sent::Wholly)
+        self.send_sealed(&mut out, total, &left, &mut heard).await
     }
 
     /// Runs a write while listening.

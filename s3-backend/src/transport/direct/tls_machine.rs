@@ -422,7 +422,7 @@ fn append(mut data: EncodeTlsData<'_, ClientConnectionData>, out: &mut Outgoing)
 pub(super) struct Outgoing {
     memory: Vec<u8>,
     filled_bytes: usize,
-    /// Where pieces are joined to a record. Kept here, so that idle connections keep none.
+    /// Where pieces are joined to a record.
     joined: Vec<u8>,
 }
 
@@ -432,6 +432,7 @@ impl Outgoing {
         &self.memory[..self.filled_bytes]
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.filled_bytes == 0
     }
@@ -441,7 +442,16 @@ impl Outgoing {
         self.filled_bytes = 0;
     }
 
-    /// How much memory it holds, in bytes: whether it is worth keeping, or too large to be kept.
+    /// Takes over what is to be sent from another, which is empty then.
+    pub(super) fn append(&mut self, other: &mut Outgoing) {
+        let bytes = other.filled_bytes;
+        self.room(bytes)[..bytes].copy_from_slice(other.as_slice());
+        self.filled_bytes += bytes;
+        other.clear();
+    }
+
+    /// How much memory it holds, in bytes.
+    #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.memory.capacity() + self.joined.capacity()
     }
@@ -453,6 +463,13 @@ impl Outgoing {
             self.memory.resize(end, 0);
         }
         &mut self.memory[self.filled_bytes..]
+    }
+}
+
+#[cfg(test)]
+impl From<Vec<u8>> for Outgoing {
+    fn from(memory: Vec<u8>) -> Outgoing {
+        Outgoing { filled_bytes: memory.len(), memory, joined: Vec::new() }
     }
 }
 
