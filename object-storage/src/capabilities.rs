@@ -30,6 +30,9 @@ pub struct Capabilities {
     /// fixed cost (a first byte takes 10 to 30 ms) is small beside its transfer, small enough that five of them,
     /// 40 MiB, are a bearable price for one open writer.
     pub multipart_part_size: u64,
+    /// The store states the CRC-64/NVME of what it is given to whatever keeps it. Who gathers bytes for it does well to
+    /// compute that as they come: [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) does.
+    pub states_crc64_nvme: bool,
 }
 
 impl Capabilities {
@@ -44,5 +47,6 @@ impl Capabilities {
         verbatim_keys: false,
         ordered_list: true,
         multipart_part_size: MULTIPART_PART_SIZE_DEFAULT,
+        states_crc64_nvme: false,
     };
 }

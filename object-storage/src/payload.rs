@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use crc_fast::CrcAlgorithm;
 
 /// The bytes of one put or part: a few [`Bytes`] in order.
 ///
@@ -13,6 +14,9 @@ use bytes::{Bytes, BytesMut};
 pub struct Payload {
     chunks: Chunks,
     len: u64,
+    /// The CRC-64/NVME of all chunks, of a payload that keeps one. Only [`push`](Payload::push) goes on with it, where
+    /// it adds a chunk, so that it cannot be that of anything else.
+    crc: Option<u64>,
 }
 
 /// Most payloads are one chunk, and need no memory but its own; the list of the others is shared by clones.
@@ -24,7 +28,7 @@ enum Chunks {
     Many(Arc<Vec<Bytes>>),
 }
 
-/// Payloads are equal when they have the same chunks.
+/// Payloads are equal when they have the same chunks, whether or not they keep a checksum.
 impl PartialEq for Payload {
     fn eq(&self, other: &Payload) -> bool {
         self.chunks() == other.chunks()
@@ -40,10 +44,29 @@ impl Payload {
         Payload::default()
     }
 
+    /// A payload without bytes that computes its CRC-64/NVME as it is filled: the bytes are looked at when they are
+    /// pushed, while they are in the cache of whoever has just made or copied them, and not once more when they are
+    /// sent. 0.01 ms per MiB then, for 0.05 ms out of memory.
+    #[cfg(any(feature = "writer", test))]
+    pub(crate) fn with_crc64_nvme() -> Payload {
+        Payload { crc: Some(0), ..Payload::default() }
+    }
+
+    /// The CRC-64/NVME of the bytes, where it was computed as they were gathered; stores that state it
+    /// ([`Capabilities::states_crc64_nvme`](crate::Capabilities)) compute it themselves where it is `None`.
+    ///
+    /// Payloads from a [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) have one. Nobody can give a payload
+    /// one that is not its own. Clones keep it, slices have none.
+    #[must_use]
+    pub fn crc64_nvme(&self) -> Option<u64> {
+        self.crc
+    }
+
     /// Adds bytes at the end, without copying them. Empty chunks are dropped.
     pub fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {
             self.len += chunk.len() as u64;
+            self.crc = self.crc.map(|crc| crc_of_more(crc, &chunk));
             self.chunks = match std::mem::take(&mut self.chunks) {
                 Chunks::None => Chunks::One(chunk),
                 Chunks::One(first) => Chunks::Many(Arc::new(vec![first, chunk])),
@@ -128,6 +151,14 @@ impl Payload {
     }
 }
 
+/// The CRC-64/NVME of what `crc` is of and `more` behind it.
+fn crc_of_more(crc: u64, more: &[u8]) -> u64 {
+    // It begins with all ones, and ends by inverting: inverted back, it is as it was before the end.
+    let mut digest = crc_fast::Digest::new_with_init_state(CrcAlgorithm::Crc64Nvme, !crc);
+    digest.update(more);
+    digest.finalize()
+}
+
 /// An offset inside memory that exists, which therefore fits `usize`.
 fn within(offset: u64) -> usize {
     usize::try_from(offset).expect("an offset within memory fits usize")
@@ -209,5 +240,35 @@ mod tests {
             prop_assert_eq!(&slice.to_bytes()[..], &joined[within(from)..within(to)]);
             prop_assert!(slice.chunks().iter().all(|chunk| !chunk.is_empty()));
         }
+
+        #[test]
+        fn a_checksum_that_is_kept_is_that_of_the_bytes(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..8),
+        ) {
+            let mut payload = Payload::with_crc64_nvme();
+            for end in 0..chunks.len() {
+                payload.push(Bytes::from(chunks[end].clone()));
+                prop_assert_eq!(payload.crc64_nvme(), Some(crc_fast::crc64_nvme(&chunks[..=end].concat())));
+            }
+            let mut longer = payload.clone();
+            longer.push(Bytes::from_static(b"more"));
+            prop_assert_ne!(longer.crc64_nvme(), payload.crc64_nvme());
+            prop_assert_eq!(payload.crc64_nvme(), Some(crc_fast::crc64_nvme(&chunks.concat())));
+            prop_assert_eq!(payload.slice(0..payload.len()).crc64_nvme(), None);
+            prop_assert_eq!(payload.into_chunks().into_iter().collect::<Payload>().crc64_nvme(), None);
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_the_published_one_and_of_nothing_zero() {
+        let mut payload = Payload::with_crc64_nvme();
+        assert_eq!(payload.crc64_nvme(), Some(0));
+        payload.push(Bytes::from_static(b"123456789"));
+        assert_eq!(payload.crc64_nvme(), Some(0xae8b_1486_0a79_9888));
+        assert_eq!(
+            Payload::from("123456789").crc64_nvme(),
+            None,
+            "who hands over bytes pays for no checksum"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use credentials::{CredentialsCache, CredentialsChain, Host, Inline, RegionError, Secret, Service};
-use object_storage::config::{self, ObjectConfig, ObjectCredentials, PayloadSigning, TlsRoots};
+use object_storage::config::{self, Checksums, ObjectConfig, ObjectCredentials, PayloadSigning, TlsRoots};
 use object_storage::{
     Capabilities, Error, ErrorKind, ObjectStorage, Operation, Result, StorageConfig, StorageFactory,
 };
@@ -358,6 +358,7 @@ fn capabilities(config: &ObjectConfig, aws: bool) -> Capabilities {
     capabilities.verbatim_keys = true;
     capabilities.ordered_list = config.ordered_list().unwrap_or(aws);
     capabilities.multipart_part_size = config.multipart_part_size();
+    capabilities.states_crc64_nvme = config.checksums() == Checksums::WhenSupported;
     capabilities
 }
 

@@ -428,6 +428,26 @@ mod tests {
     use crate::protocol::operations::Action;
     use crate::transport::StageLimits;
 
+    #[test]
+    fn who_gathers_bytes_is_told_whether_their_checksum_will_be_stated() {
+        compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+            for checksums in [Checksums::WhenSupported, Checksums::WhenRequired, Checksums::Off] {
+                let config = StorageConfig::object("bucket")
+                    .endpoint("http://127.0.0.1:1")
+                    .region("us-east-1")
+                    .access_key_id("A")
+                    .secret_access_key("s")
+                    .checksums(checksums)
+                    .build()
+                    .expect("a configuration");
+                let config = config.as_object().expect("an object store").clone();
+                let storage = S3Storage::open(&config, Host::builder().build()).await.expect("opened");
+                let states = storage.capabilities().states_crc64_nvme;
+                assert_eq!(states, checksums == Checksums::WhenSupported, "{checksums:?}");
+            }
+        });
+    }
+
     /// An operation's futures are moved into memory of their own, so their size is time: 15.6 KiB for 2.6 KiB cost 15
     /// to 25 % of a small put.
     #[test]

@@ -30,6 +30,8 @@ pub(super) const BLOCK_BYTES_MAX: u64 = 256 * KIB;
 /// object that just fills one part needs no multipart upload.
 pub(super) struct Cutter {
     sizes: PartSizes,
+    /// Whether parts are to know their checksum.
+    checksums: bool,
     /// Of the part being filled, from 1.
     number: u16,
     /// The size of the part being filled, in bytes.
@@ -63,12 +65,14 @@ pub(super) enum Rest {
 }
 
 impl Cutter {
-    pub(super) fn new(sizes: PartSizes) -> Cutter {
+    /// `checksums`: parts know their CRC-64/NVME, computed as they are filled.
+    pub(super) fn new(sizes: PartSizes, checksums: bool) -> Cutter {
         Cutter {
             sizes,
+            checksums,
             number: 1,
             size: sizes.size(1),
-            filled: Payload::new(),
+            filled: empty(checksums),
             block: BytesMut::new(),
             held: 0,
         }
@@ -180,13 +184,17 @@ impl Cutter {
         let number = PartNumber::new(self.number).expect("the writer refuses bytes beyond the last part");
         let part = CutPart {
             number,
-            payload: std::mem::take(&mut self.filled),
+            payload: std::mem::replace(&mut self.filled, empty(self.checksums)),
             held: std::mem::take(&mut self.held),
         };
         self.number += 1;
         self.size = self.sizes.size(self.number);
         part
     }
+}
+
+fn empty(checksums: bool) -> Payload {
+    if checksums { Payload::with_crc64_nvme() } else { Payload::new() }
 }
 
 fn block_room(block: &BytesMut) -> u64 {
@@ -252,9 +260,10 @@ mod tests {
         fn any_writes_come_out_as_the_same_bytes_in_equal_parts(
             writes in prop::collection::vec(any_write(), 0..40),
             size in prop_oneof![Just(20 * KIB), Just(MIB as u64), Just(5 * MIB as u64)],
+            checksums: bool,
         ) {
             let source = pattern(writes.iter().map(|write| write.len()).sum());
-            let mut cutter = Cutter::new(PartSizes::Equal(size));
+            let mut cutter = Cutter::new(PartSizes::Equal(size), checksums);
             let mut parts = cut_all(&mut cutter, &writes, &source);
             for part in &parts {
                 prop_assert_eq!(part.payload.len(), size);
@@ -272,6 +281,10 @@ mod tests {
                 }
                 Rest::Nothing => prop_assert!(parts.len() > 1),
             }
+            for part in &parts {
+                let crc = checksums.then(|| crc_fast::crc64_nvme(&part.payload.to_bytes()));
+                prop_assert_eq!(part.payload.crc64_nvme(), crc);
+            }
             prop_assert!(parts.iter().map(|part| part.number.get()).eq((1..).take(parts.len())));
             let all: Payload = parts.into_iter().flat_map(|part| part.payload.into_chunks()).collect();
             prop_assert!(all.to_bytes() == source);
@@ -283,7 +296,7 @@ mod tests {
     fn a_long_write_is_not_copied_not_even_when_it_is_cut() {
         let size = 5 * MIB as u64;
         let source = pattern(12 * MIB);
-        let mut cutter = Cutter::new(PartSizes::Equal(size));
+        let mut cutter = Cutter::new(PartSizes::Equal(size), false);
         let mut parts = Vec::new();
         cutter.push(source.clone(), &mut parts);
         let Rest::Last(last) = cutter.finish() else { panic!("two parts were cut") };
@@ -301,7 +314,7 @@ mod tests {
     #[test]
     fn a_short_slice_does_not_hold_the_memory_it_was_cut_from() {
         let huge = Bytes::from(vec![7; MIB]);
-        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64));
+        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64), false);
         cutter.push(huge.slice(5..8), &mut Vec::new());
         assert!(huge.is_unique());
     }
@@ -309,7 +322,7 @@ mod tests {
     #[test]
     fn short_writes_between_long_ones_share_a_block() {
         let long = Bytes::from(vec![1; COPY_BELOW_BYTES]);
-        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64));
+        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64), false);
         for _ in 0..100 {
             cutter.push(Bytes::from_static(b"abc"), &mut Vec::new());
             cutter.push(long.clone(), &mut Vec::new());
@@ -319,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_block_does_not_outlive_the_part_it_was_counted_with() {
-        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64));
+        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64), false);
         let mut parts = Vec::new();
         cutter.push(Bytes::from_static(b"abc"), &mut parts);
         assert!(cutter.spare() > 0);
@@ -330,7 +343,7 @@ mod tests {
     #[test]
     fn three_byte_writes_fill_a_part_with_few_blocks_and_no_waste() {
         let size = 8 * MIB as u64;
-        let mut cutter = Cutter::new(PartSizes::Equal(size));
+        let mut cutter = Cutter::new(PartSizes::Equal(size), false);
         let mut parts = Vec::new();
         while parts.is_empty() {
             cutter.push(Bytes::from_static(b"abc"), &mut parts);
@@ -342,7 +355,7 @@ mod tests {
     #[test]
     fn a_first_part_that_is_just_full_waits_and_a_later_one_does_not() {
         let size = 5 * MIB as u64;
-        let mut cutter = Cutter::new(PartSizes::Equal(size));
+        let mut cutter = Cutter::new(PartSizes::Equal(size), false);
         let mut parts = Vec::new();
         cutter.push(Bytes::from(vec![0; 5 * MIB]), &mut parts);
         assert!(parts.is_empty(), "it may be all");
@@ -353,7 +366,7 @@ mod tests {
 
     #[test]
     fn parts_grow_as_the_sizes_say() {
-        let mut cutter = Cutter::new(PartSizes::Growing(5 * MIB as u64));
+        let mut cutter = Cutter::new(PartSizes::Growing(5 * MIB as u64), false);
         let source = Bytes::from(vec![0; 10 * MIB]);
         let mut parts = Vec::new();
         while parts.len() < 502 {

@@ -115,8 +115,8 @@ impl BufferedMultipartWriter {
         key: Key,
         options: BufferedMultipartWriterOptions,
     ) -> Result<BufferedMultipartWriter> {
-        let configured = storage.capabilities().multipart_part_size;
-        let sizes = options.part_sizes(configured).map_err(|error| error.with_key(&key))?;
+        let store = storage.capabilities();
+        let sizes = options.part_sizes(store.multipart_part_size).map_err(|error| error.with_key(&key))?;
         let window = Rc::new(RefCell::new(Window::default()));
         let parts_held_max = options.concurrency as u64 + 1;
         let uploader = Uploader {
@@ -140,7 +140,7 @@ impl BufferedMultipartWriter {
             key,
             parts_held_max,
             object_bytes_max: sizes.object_bytes_max(),
-            cutter: Cutter::new(sizes),
+            cutter: Cutter::new(sizes, store.states_crc64_nvme),
             cut: Vec::new(),
             window,
             accepted: 0,

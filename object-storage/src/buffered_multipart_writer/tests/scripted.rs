@@ -33,6 +33,8 @@ pub(super) struct Scripted {
     pub(super) objects: RefCell<BTreeMap<Key, (Payload, Attributes)>>,
     /// Parts by number, of every upload that is neither completed nor aborted.
     pub(super) uploads: RefCell<BTreeMap<String, BTreeMap<u16, Payload>>>,
+    /// The checksums that parts came with.
+    pub(super) checksums: RefCell<BTreeMap<u16, Option<u64>>>,
     /// Every request that was begun, with the number of the part where there is one.
     pub(super) log: RefCell<Vec<(Operation, u16)>>,
     /// How often every request yields before it has its effect.
@@ -44,6 +46,7 @@ pub(super) struct Scripted {
     /// So many listings of parts show a part that landed late.
     pub(super) late_parts: Cell<u32>,
     pub(super) no_conditions: Cell<bool>,
+    pub(super) states_crc64_nvme: Cell<bool>,
     pub(super) in_flight: Cell<usize>,
     pub(super) in_flight_max: Cell<usize>,
 }
@@ -183,6 +186,7 @@ impl ObjectStorage for Handle {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::ALL_CONDITIONS;
         capabilities.complete_create = !self.0.no_conditions.get();
+        capabilities.states_crc64_nvme = self.0.states_crc64_nvme.get();
         capabilities
     }
 
@@ -266,6 +270,7 @@ impl MultipartUpload for Upload {
                 let parts =
                     uploads.get_mut(self.id.as_str()).ok_or_else(|| Upload::gone(Operation::UploadPart))?;
                 let size = payload.len();
+                store.checksums.borrow_mut().insert(number.get(), payload.crc64_nvme());
                 parts.insert(number.get(), payload.to_bytes().to_vec().into());
                 Ok(Part::new(number, tag(), size))
             })

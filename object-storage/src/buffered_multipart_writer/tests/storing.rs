@@ -54,6 +54,27 @@ async fn one_byte_more_than_a_part_is_a_multipart_upload() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
+#[compio::test]
+async fn the_store_is_given_checksums_if_it_states_them_and_else_nobody_pays_for_them() {
+    for states in [true, false] {
+        let store = store();
+        store.states_crc64_nvme.set(states);
+        let mut large = writer(&store, options());
+        let source = pattern(PART + 1);
+        large.write_slice(&source).await.expect("accepted");
+        large.finish().await.expect("stored");
+        for (number, part) in (1..).zip(source.chunks(PART)) {
+            let crc = states.then(|| crc_fast::crc64_nvme(part));
+            assert_eq!(store.checksums.borrow()[&number], crc, "part {number}");
+        }
+        let mut small = writer(&store, options());
+        small.write("123456789").await.expect("accepted");
+        small.finish().await.expect("stored");
+        let stored = store.objects.borrow()[&key()].0.crc64_nvme();
+        assert_eq!(stored, states.then_some(0xae8b_1486_0a79_9888));
+    }
+}
+
 /// Bytes that count how many of them are alive.
 struct Counted(Vec<u8>, Arc<AtomicUsize>);
 

@@ -345,7 +345,7 @@ impl Connection {
         head: Vec<u8>,
         payload: &Payload,
         left: impl Fn(bool),
-        heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
+        mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
     ) -> Result<Sent, Broken> {
         if self.tls.is_none() {
             return match payload.len() <= JOINED_BYTES_MAX {
@@ -353,9 +353,12 @@ impl Connection {
                 false => self.send_pieces(head, payload, left, heard).await,
             };
         }
-        let out = Outgoing { head, payload: payload.clone(), at: 0 };
+        let mut out = Outgoing { head, payload: payload.clone(), at: 0 };
         let total = out.head.len() as u64 + payload.len();
-        self.send_sealed(out, total, left, heard).await
+        let sent = self.send_sealed(&mut out, total, &left, &mut heard).await;
+        out.head.clear();
+        self.head = out.head;
+        sent
     }
 
     /// Sends a request as one piece.

@@ -21,10 +21,10 @@ impl Connection {
     /// [`Connection::send`] where there is TLS.
     pub(super) async fn send_sealed(
         &mut self,
-        mut out: Outgoing,
+        out: &mut Outgoing,
         total: u64,
-        left: impl Fn(bool),
-        mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
+        left: &impl Fn(bool),
+        heard: &mut impl FnMut(&mut VecDeque<Bytes>) -> bool,
     ) -> Result<Sent, Broken> {
         // Whether the kernel has taken anything.
         let mut begun = false;
@@ -51,7 +51,7 @@ impl Connection {
                     let mut socket = &socket;
                     socket.write(slice).await
                 };
-                let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
+                let BufResult(written, back) = match self.alongside(pin!(write), heard).await? {
                     Either::Heard(heard) => return Ok(Sent::Partly(heard)),
                     Either::Done(done) => done,
                 };
