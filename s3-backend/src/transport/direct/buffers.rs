@@ -1,5 +1,5 @@
-//! Memory to read into: small for heads and small objects, large for bodies, and the large used again once nobody
-//! looks at it any more. And memory to encrypt into, for all connections of a shard.
+//! Memory to read into: small for heads and small objects, medium and large for bodies, and these used again once
+//! nobody looks at them any more. And memory to encrypt into, for all connections of a shard.
 //!
 //! A fresh buffer of 256 KiB costs more in page faults than the system calls that fill it. What was read is handed out
 //! as slices of the buffer; when the last of them is dropped, the buffer is as good as new.
@@ -17,9 +17,12 @@ use super::tls_machine::Outgoing as Records;
 /// small object with it.
 pub(super) const SMALL_BYTES: usize = 16 * 1024;
 
-/// What a connection's own buffer may grow to, in bytes: an object of this size costs no large buffer, of which there
-/// are not enough for many at once. 64 idle connections hold 5 MiB at most.
+/// The largest body that needs no large buffer, in bytes: of those there are not enough for many at once.
 pub(super) const MEDIUM_BYTES: usize = 64 * 1024;
+
+/// The size of a medium buffer, in bytes: the head of an answer and such a body, so that both can come in one read. A
+/// connection over which one has come reads into these from then on; 64 idle ones hold 5 MiB at most.
+const MEDIUM_ROOM_BYTES: usize = MEDIUM_BYTES + SMALL_BYTES;
 
 /// The size of a large buffer, in bytes.
 pub(super) const LARGE_BYTES: usize = 256 * 1024;
@@ -28,25 +31,34 @@ pub(super) const LARGE_BYTES: usize = 256 * 1024;
 /// piece while the next arrives, and as much again.
 const KEPT_MAX: usize = 16;
 
+/// The most medium buffers that are kept: 2.5 MiB for one shard, for the pieces that its readers look at while their
+/// connections listen into others.
+const MEDIUM_KEPT_MAX: usize = 32;
+
 /// The most buffers of records that are kept, of some 260 KiB at most: one for those that send one after the other, and
 /// some for those whose records did not fit into the socket and are with the kernel. 1 MiB for one shard.
 const RECORDS_KEPT_MAX: usize = 4;
 
-/// The large buffers of one shard that are not in use, or not known to be. Cloning gives another handle.
+/// The buffers of one shard that are not in use, or not known to be. Cloning gives another handle.
 #[derive(Clone, Default)]
 pub(super) struct Buffers(Rc<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    large: RefCell<VecDeque<BytesMut>>,
+    medium: Shelf<MEDIUM_ROOM_BYTES, MEDIUM_KEPT_MAX>,
+    large: Shelf<LARGE_BYTES, KEPT_MAX>,
     /// The last one used is the next, while it is in the cache.
     records: RefCell<Vec<Records>>,
 }
 
-impl Buffers {
+/// At most `MAX` buffers of at least `BYTES` each.
+#[derive(Default)]
+struct Shelf<const BYTES: usize, const MAX: usize>(RefCell<VecDeque<BytesMut>>);
+
+impl<const BYTES: usize, const MAX: usize> Shelf<BYTES, MAX> {
     /// An empty buffer of at least this size.
     fn take(&self, bytes: usize) -> BytesMut {
-        let mut kept = self.0.large.borrow_mut();
+        let mut kept = self.0.borrow_mut();
         for _ in 0..kept.len() {
             let Some(mut buffer) = kept.pop_front() else { break };
             if buffer.try_reclaim(bytes) {
@@ -55,17 +67,19 @@ impl Buffers {
             kept.push_back(buffer);
         }
         // Of one size, so that each can be used for all.
-        BytesMut::with_capacity(LARGE_BYTES.max(bytes))
+        BytesMut::with_capacity(BYTES.max(bytes))
     }
 
     fn keep(&self, mut buffer: BytesMut) {
         buffer.clear();
-        let mut kept = self.0.large.borrow_mut();
-        if kept.len() < KEPT_MAX {
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < MAX {
             kept.push_back(buffer);
         }
     }
+}
 
+impl Buffers {
     /// Somewhere to encrypt into; it is empty.
     pub(super) fn records(&self) -> Records {
         self.0.records.borrow_mut().pop().unwrap_or_default()
@@ -85,36 +99,54 @@ impl Buffers {
 #[derive(Default)]
 pub(super) struct Room {
     pub(super) buffer: BytesMut,
-    /// The connection's own small buffer, while `buffer` is a large one.
-    small: Option<BytesMut>,
+    /// The connection's own buffer, while `buffer` is a large one.
+    own: Option<BytesMut>,
+    /// Whether its own is a medium one.
+    medium: bool,
 }
 
 impl Room {
-    /// Makes room for `bytes` more behind what is in the buffer.
-    pub(super) fn make(&mut self, buffers: &Buffers, bytes: usize) {
+    /// Makes room for `bytes` more behind what is in the buffer; says for how many there is room then.
+    pub(super) fn make(&mut self, buffers: &Buffers, bytes: usize) -> usize {
+        let fits_medium = self.own.is_none() && bytes <= MEDIUM_BYTES;
+        let wants_medium = fits_medium && (self.medium || bytes > SMALL_BYTES);
+        let bytes = match wants_medium {
+            true => bytes.max(MEDIUM_ROOM_BYTES.saturating_sub(self.buffer.len())),
+            false => bytes,
+        };
         let buffer = &mut self.buffer;
         if buffer.capacity() - buffer.len() >= bytes || buffer.try_reclaim(bytes) {
-            return;
+            return bytes;
         }
-        if self.small.is_none() && bytes <= MEDIUM_BYTES {
+        if fits_medium && !wants_medium {
             buffer.reserve(bytes);
-            return;
+            return bytes;
         }
-        let mut large = buffers.take(bytes + buffer.len());
-        large.extend_from_slice(buffer);
-        let before = mem::replace(buffer, large);
-        match self.small {
-            Some(_) => buffers.keep(before),
-            None => self.small = Some(before),
+        let mut next = match wants_medium {
+            true => buffers.0.medium.take(bytes + buffer.len()),
+            false => buffers.0.large.take(bytes + buffer.len()),
+        };
+        next.extend_from_slice(buffer);
+        let before = mem::replace(buffer, next);
+        if wants_medium {
+            // A small one is of no use to those who want more.
+            if mem::replace(&mut self.medium, true) {
+                buffers.0.medium.keep(before);
+            }
+        } else if self.own.is_some() {
+            buffers.0.large.keep(before);
+        } else {
+            self.own = Some(before);
         }
+        bytes
     }
 
-    /// Gives the large buffer back. What is in it goes into the small one.
+    /// Gives the large buffer back. What is in it goes into the connection's own.
     pub(super) fn shrink(&mut self, buffers: &Buffers) {
-        if let Some(mut small) = self.small.take() {
-            small.clear();
-            small.extend_from_slice(&self.buffer);
-            buffers.keep(mem::replace(&mut self.buffer, small));
+        if let Some(mut own) = self.own.take() {
+            own.clear();
+            own.extend_from_slice(&self.buffer);
+            buffers.0.large.keep(mem::replace(&mut self.buffer, own));
         }
     }
 }
@@ -176,6 +208,27 @@ mod tests {
             room.buffer.resize(LARGE_BYTES, 0);
             let next = room.buffer.split().freeze();
             drop(mem::replace(&mut piece, next));
+        }
+        assert!(seen.len() <= 3, "{} buffers for one reader", seen.len());
+    }
+
+    #[test]
+    fn a_connection_that_met_a_medium_body_has_room_for_the_next_at_once_and_takes_no_more_memory() {
+        let buffers = Buffers::default();
+        let mut room = Room::default();
+        assert_eq!(room.make(&buffers, SMALL_BYTES), SMALL_BYTES);
+        room.buffer.resize(SMALL_BYTES, 0);
+        let mut body = room.buffer.split().freeze();
+        assert!(room.make(&buffers, 40_000) > MEDIUM_BYTES);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..20 {
+            assert!(room.make(&buffers, SMALL_BYTES) > MEDIUM_BYTES);
+            seen.insert(room.buffer.as_ptr());
+            room.buffer.resize(MEDIUM_BYTES, 0);
+            // The one before is dropped while the connection listens already.
+            let next = room.buffer.split().freeze();
+            room.make(&buffers, SMALL_BYTES);
+            drop(mem::replace(&mut body, next));
         }
         assert!(seen.len() <= 3, "{} buffers for one reader", seen.len());
     }

@@ -209,7 +209,7 @@ impl Connection {
     }
 
     fn begin(&mut self, room: usize) {
-        self.raw.make(&self.buffers, room);
+        let room = self.raw.make(&self.buffers, room);
         self.reader.begin(mem::take(&mut self.raw.buffer), room);
         self.reading = Reading::Waiting;
     }

@@ -30,7 +30,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use credentials::Host;
 use futures_util::future::{LocalBoxFuture, poll_immediate};
 use memchr::memchr_iter;
@@ -49,10 +49,6 @@ use crate::clock;
 use crate::deadline::{Deadlines, Elapsed, Watch};
 use crate::protocol::address::Origin;
 use crate::protocol::request::{Method, SignedRequest};
-
-/// A body of at most so many bytes is copied to memory of its own size, and its connection is free at once. Somebody
-/// who keeps a small object would otherwise keep a large buffer.
-const SMALL_BODY_BYTES_MAX: u64 = SMALL_BYTES as u64;
 
 /// The lines of [`DirectTransport::constant`].
 const CONSTANT_LINES: usize = 3;
@@ -232,8 +228,7 @@ impl DirectTransport {
         let reusable = reusable && parsed.reusable;
         let head = parsed.head;
         if let Framing::Length(length) = parsed.framing
-            && length <= SMALL_BODY_BYTES_MAX
-            && let Some(whole) = small_body(lease.connection.heard(), length)
+            && let Some(whole) = whole_body(lease.connection.heard(), length)
         {
             // Whatever follows was not asked for.
             if reusable && lease.connection.heard().is_empty() {
@@ -317,8 +312,8 @@ impl fmt::Debug for DirectTransport {
     }
 }
 
-/// A body of `length` bytes that has come whole, in memory of its own.
-fn small_body(heard: &mut VecDeque<Bytes>, length: u64) -> Option<Bytes> {
+/// A body of `length` bytes that has come whole; a small one in memory of its own.
+fn whole_body(heard: &mut VecDeque<Bytes>, length: u64) -> Option<Bytes> {
     let length = usize::try_from(length).ok()?;
     if length == 0 {
         return Some(Bytes::new());
@@ -327,8 +322,11 @@ fn small_body(heard: &mut VecDeque<Bytes>, length: u64) -> Option<Bytes> {
     if first.len() < length {
         return None;
     }
-    let body = Bytes::copy_from_slice(&first[..length]);
-    first.advance(length);
+    let mut body = first.split_to(length);
+    // Its connection's buffer is free at once, and somebody who keeps a small object does not keep that with it.
+    if length <= SMALL_BYTES {
+        body = Bytes::copy_from_slice(&body);
+    }
     if first.is_empty() {
         heard.pop_front();
     }
