@@ -10,6 +10,7 @@
 //! For tests and for the program `simulate`; no part of the product.
 
 mod checker;
+pub mod cost;
 mod faults;
 mod operation;
 pub mod outage;
