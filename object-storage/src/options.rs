@@ -228,6 +228,9 @@ pub struct CopyOptions {
     /// The condition on the source: only this version of it; otherwise `PreconditionFailed`.
     pub source_if_match: Option<ETag>,
     /// The attributes of the destination; those of the source when left out.
+    ///
+    /// Only a copy with attributes of its own bears an id of its own: if the answer to a conditional one is lost, that
+    /// tells whether it was applied, where a plain copy is `Indeterminate`.
     pub attributes: Option<Attributes>,
 }
 

@@ -68,9 +68,12 @@ impl Budget {
             // The next attempt differs from this one, and is made once.
             Class::StaleKeys => 0,
             Class::Throttle => COST_OF_THROTTLING,
-            Class::Definite | Class::Transient | Class::Violation | Class::BadDigest | Class::Corrupt => {
-                COST_OF_FAILURE
-            }
+            Class::Definite
+            | Class::Transient
+            | Class::Violation
+            | Class::Garbled
+            | Class::BadDigest
+            | Class::Corrupt => COST_OF_FAILURE,
         };
         if let Some(rest) = self.tokens.checked_sub(cost) {
             self.tokens = rest;

@@ -46,6 +46,9 @@ pub(crate) enum Class {
     Corrupt,
     /// The answer makes no sense. For a read that ends it; of a write it says nothing.
     Violation,
+    /// A document that does not read as one, or is another one: cut short or damaged on the way, most likely. As
+    /// `Violation`, but over another connection the same request may do, also for a read.
+    Garbled,
 }
 
 /// The condition that a request carried, which decides what 412 means.
@@ -71,6 +74,11 @@ impl Refusal {
             aside: None,
             mended: None,
         }
+    }
+
+    /// An answer whose document does not read as one, or is another one than was asked for.
+    pub(crate) fn garbled(head: &ResponseHead, message: impl Into<String>) -> Refusal {
+        Refusal { class: Class::Garbled, ..Refusal::violation(head, message) }
     }
 
     /// An answer that is not what its checksum says, or that names another checksum than the one that was sent.
@@ -126,7 +134,7 @@ impl Refusal {
 
     /// Whether the connection is to blame, so that no other request should be entrusted to it.
     pub(crate) fn blames_connection(&self) -> bool {
-        matches!(self.class, Class::BadDigest | Class::Corrupt)
+        matches!(self.class, Class::BadDigest | Class::Corrupt | Class::Garbled)
     }
 
     /// The same about keys that hold for a session: a store that has forgotten them says that it never knew them, as

@@ -284,9 +284,10 @@ impl<T> Exchange<T> {
             }
             (None, Class::Throttle | Class::Transient) => (true, class),
             (None, Class::Violation) => (self.effect != Effect::Read, class),
+            (None, Class::Garbled) if self.effect != Effect::Read => (true, class),
             // What was kept wrongly would itself refuse a conditional write.
             (None, Class::Corrupt) if self.effect == Effect::Conditional => (false, class),
-            (None, Class::BadDigest | Class::Corrupt) => {
+            (None, Class::Garbled | Class::BadDigest | Class::Corrupt) => {
                 self.corrupt_retries += 1;
                 (self.corrupt_retries <= CORRUPT_RETRIES_MAX, class)
             }

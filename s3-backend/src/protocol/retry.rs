@@ -49,9 +49,12 @@ impl RetryPolicy {
             Class::Throttle => (THROTTLE_BASE, THROTTLE_CAP),
             // Nobody is overloaded: the next attempt differs from this one.
             Class::StaleKeys => (Duration::ZERO, Duration::ZERO),
-            Class::Definite | Class::Transient | Class::Violation | Class::BadDigest | Class::Corrupt => {
-                (BASE, CAP)
-            }
+            Class::Definite
+            | Class::Transient
+            | Class::Violation
+            | Class::Garbled
+            | Class::BadDigest
+            | Class::Corrupt => (BASE, CAP),
         };
         let doublings = attempts.saturating_sub(1).min(20);
         let backoff = base.saturating_mul(1 << doublings).min(cap).mul_f64(jitter.clamp(0.0, 1.0));

@@ -157,18 +157,8 @@ pub fn plays(cell: &Cell) -> Vec<Play> {
             plays.as_said("not carried out, AccessDenied", Stage::Request, answer, denied);
         }
         "F19" => {
-            let reads = reads(cell);
-            // A read may also say so at once: nothing is lost by that but another attempt.
-            let said = |times| {
-                let mut ends = expect::of(cell, times);
-                if reads {
-                    ends.today.push(Some(ErrorKind::Protocol));
-                    ends.requests = 1..=ATTEMPTS;
-                }
-                ends
-            };
-            plays.as_said("empty", Stage::Answered, Act::Rewrite(Rewrite::Body(Vec::new())), said);
-            plays.as_said("half a document", Stage::Answered, Act::Rewrite(Rewrite::HalfBody), said);
+            plays.proxy("empty", Stage::Answered, Act::Rewrite(Rewrite::Body(Vec::new())));
+            plays.proxy("half a document", Stage::Answered, Act::Rewrite(Rewrite::HalfBody));
         }
         "F20" => {
             for (name, status) in [("301", 301), ("307", 307), ("308", 308)] {
@@ -233,17 +223,8 @@ pub fn plays(cell: &Cell) -> Vec<Play> {
             plays.both("a bit turned over", proxy(Stage::Answered, Act::Rewrite(Rewrite::FlipBit)));
         }
         "F30" => {
-            let reads = reads(cell);
-            let said = |times| {
-                let mut ends = expect::of(cell, times);
-                if reads {
-                    ends.today.push(Some(ErrorKind::Protocol));
-                    ends.requests = 1..=ATTEMPTS;
-                }
-                ends
-            };
             let how = Rewrite::Replace("Result", "Resulu");
-            plays.as_said("another root element", Stage::Answered, Act::Rewrite(how), said);
+            plays.proxy("another root element", Stage::Answered, Act::Rewrite(how));
         }
         "F31" => {
             let rewrite = |how| proxy(Stage::Answered, Act::Rewrite(how));

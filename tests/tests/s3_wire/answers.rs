@@ -63,6 +63,22 @@ fn a_status_of_success_is_not_believed_before_the_document_is_read() {
 }
 
 #[test]
+fn a_read_whose_document_was_cut_short_is_made_again_and_a_few_times_only() {
+    run(async {
+        for op in XML_OPS.into_iter().filter(|op| op.effect() == Effect::Read) {
+            let cut = || answer(Answer::new(200).body("<ListBucketResult><Contents>".to_owned()));
+            let server = Server::new(vec![cut(), cut(), op.good_step()]);
+            let result = op.run(&store(&server).await).await;
+            assert_eq!(outcome(&result, &server), None, "{op:?}: {result:?}");
+            let server = Server::always(cut());
+            let result = op.run(&open(config(server.address()).attempts_max(8)).await).await;
+            assert_eq!(outcome(&result, &server), Some(ErrorKind::Protocol), "{op:?}: {result:?}");
+            assert_eq!(server.seen().len(), 3, "{op:?}");
+        }
+    });
+}
+
+#[test]
 fn an_error_under_a_status_of_success_is_an_error() {
     let codes = [
         ("InternalError", None),

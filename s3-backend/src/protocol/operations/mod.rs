@@ -275,9 +275,9 @@ fn root(head: &ResponseHead, body: &[u8], name: &str, condition: Condition) -> R
         Ok(root) if root.name == "Error" => Err(Refusal::read_late(head, &root, condition)),
         Ok(root) => {
             let found: String = root.name.chars().take(40).collect();
-            Err(Refusal::violation(head, format!("the answer is a {found:?}, not a {name}")))
+            Err(Refusal::garbled(head, format!("the answer is a {found:?}, not a {name}")))
         }
-        Err(bad) => Err(Refusal::violation(head, bad.to_string())),
+        Err(bad) => Err(Refusal::garbled(head, bad.to_string())),
     }
 }
 
