@@ -12,9 +12,9 @@ use std::time::Duration;
 pub(crate) struct Concurrency {
     in_flight: u32,
     /// How often the limit was lowered: tells requests that began before from those that began after.
-    lowered: u64,
+    lowered: u32,
     /// How often all that was under way was no longer counted: see [`SILENCE_MAX`].
-    forgotten: u64,
+    forgotten: u32,
     /// When the last request began under a limit.
     begun_at: Duration,
     limit: Option<Limit>,
@@ -32,8 +32,8 @@ struct Limit {
 /// A request that was let go. It is given back with how it ended.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    lowered: u64,
-    forgotten: u64,
+    lowered: u32,
+    forgotten: u32,
 }
 
 /// What the first `SlowDown` makes of any number of requests under way: a start from which both directions are near.
@@ -61,7 +61,7 @@ impl Concurrency {
                 if now.saturating_sub(self.begun_at) < SILENCE_MAX {
                     return None;
                 }
-                self.forgotten += 1;
+                self.forgotten = self.forgotten.wrapping_add(1);
                 self.in_flight = 0;
             }
             self.begun_at = now;
@@ -102,7 +102,7 @@ impl Concurrency {
     }
 
     fn lower(&mut self, from: u32) {
-        self.lowered += 1;
+        self.lowered = self.lowered.wrapping_add(1);
         self.limit = Some(Limit { requests_max: seven_tenths(from), successes: 0, raised: 0 });
     }
 }

@@ -400,7 +400,7 @@ fn broken(broken: Broken) -> NotConnected {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use futures_util::future::LocalBoxFuture;
 
@@ -454,15 +454,21 @@ mod tests {
         });
     }
 
-    /// Answers each name after a while, and counts how often it was asked.
-    struct Slow(Arc<AtomicU32>, io::Result<IpAddr>);
+    /// Answers each name when it is told to, and counts how often it was asked.
+    struct Slow {
+        asked: Arc<AtomicU32>,
+        may_answer: Arc<AtomicBool>,
+        answer: io::Result<IpAddr>,
+    }
 
     impl credentials::Dns for Slow {
         fn resolve<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            self.asked.fetch_add(1, Ordering::Relaxed);
             Box::pin(async {
-                compio::time::sleep(Duration::from_millis(50)).await;
-                match &self.1 {
+                while !self.may_answer.load(Ordering::Relaxed) {
+                    compio::time::sleep(Duration::from_millis(1)).await;
+                }
+                match &self.answer {
                     Ok(address) => Ok(vec![*address]),
                     Err(error) => Err(error.kind().into()),
                 }
@@ -472,8 +478,9 @@ mod tests {
 
     /// Looks a name up for many callers, some of whom do not wait for it; how often the resolver was asked.
     fn asked(answer: io::Result<IpAddr>, goes_well: bool) -> u32 {
-        let asked = Arc::new(AtomicU32::new(0));
-        let host = Host::builder().dns(Slow(Arc::clone(&asked), answer)).build();
+        let (asked, may_answer) = <(Arc<AtomicU32>, Arc<AtomicBool>)>::default();
+        let slow = Slow { asked: Arc::clone(&asked), may_answer: Arc::clone(&may_answer), answer };
+        let host = Host::builder().dns(slow).build();
         let origin = Origin { https: false, host: "h".into(), port: 80, authority: "h".into() };
         let tls = crate::transport::client_config(None).expect("a configuration");
         let connector = Connector::new(origin, None, tls, host, Buffers::default());
@@ -482,6 +489,7 @@ mod tests {
                 let impatient = compio::time::timeout(Duration::from_millis(1), connector.addresses("h"));
                 assert!(impatient.await.is_err());
             }
+            may_answer.store(true, Ordering::Relaxed);
             let patient = futures_util::future::join_all((0..20).map(|_| connector.addresses("h"))).await;
             assert!(patient.iter().all(|found| found.is_ok() == goes_well), "{patient:?}");
         });
