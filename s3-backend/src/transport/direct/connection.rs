@@ -22,10 +22,12 @@ use compio::io::AsyncWrite;
 use compio::net::TcpStream;
 use object_storage::Payload;
 
-use super::buffers::{Buffers, Room, SMALL_BYTES};
+use super::buffers::{Buffers, LARGE_BYTES, Room, SMALL_BYTES};
 use super::low_water::LowWater;
 use super::reader::{Read, Reader, reader};
-use super::tls_machine::{Decrypted, Handshake, Outgoing as Records, TlsFailure, TlsMachine};
+use super::tls_machine::{
+    Decrypted, Handshake, Outgoing as Records, TlsFailure, TlsMachine, sealed_bytes_max,
+};
 use crate::transport::Cause;
 
 /// The most pieces that one write names; the kernel takes 1,024.
@@ -209,6 +211,9 @@ impl Connection {
     }
 
     fn begin(&mut self, room: usize) {
+        // Of TLS more comes than is heard of it. With room for that, neither an answer's first record nor the end of its
+        // last one takes a read of its own. Large buffers are all of one size.
+        let room = if self.tls.is_some() && room < LARGE_BYTES { sealed_bytes_max(room) } else { room };
         let room = self.raw.make(&self.buffers, room);
         self.reader.begin(mem::take(&mut self.raw.buffer), room);
         self.reading = Reading::Waiting;
