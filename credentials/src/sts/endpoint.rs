@@ -229,9 +229,10 @@ fn check(url: &str) -> Result<(Uri, Option<Vec<IpAddr>>), &'static str> {
     let uri: Uri = url.trim().parse().map_err(|_| "is not a URL")?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or("is not a URL with a host")?;
     let bad_port = |authority: &Authority| {
-        let port = authority.as_str().strip_prefix(host).unwrap_or_default();
+        let rest = authority.as_str().strip_prefix(host).unwrap_or_default();
         // What is no port counts as none to the parser, and the default one is another service's.
-        !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0)
+        let digits = rest.strip_prefix(':').filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+        !rest.is_empty() && digits.and_then(|digits| digits.parse().ok()).is_none_or(|port: u16| port == 0)
     };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("must not have a user name or password");
@@ -329,6 +330,7 @@ mod tests {
             "https://h h",
             "https://h:65536",
             "https://8:80808",
+            "http://[::1]http:1/x",
             "https://h:0/",
             "http://127.0.0.1:80000",
             "https://[::1]:99999/",

@@ -123,9 +123,10 @@ impl Target {
         let port = match authority.as_str().strip_prefix(host) {
             Some("") => default,
             // What is no port counts as none to the parser, and the default one is another service's.
-            _ => authority
-                .port_u16()
-                .filter(|port| *port != 0)
+            rest => rest
+                .and_then(|rest| rest.strip_prefix(':'))
+                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|digits| digits.parse().ok().filter(|port: &u16| *port != 0))
                 .ok_or_else(|| refused("the address's port is not a number from 1 to 65535"))?,
         };
         let authority = if port == default { host.to_owned() } else { format!("{host}:{port}") };
@@ -272,6 +273,7 @@ mod tests {
             "http://[::1]:99999/",
             "http://h:0/",
             "http://h:/x",
+            "http://[::1]x:1/",
         ] {
             assert_eq!(port(uri).map_err(|error| error.kind()), Err(HttpErrorKind::Refused), "{uri}");
         }
