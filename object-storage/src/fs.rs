@@ -1,9 +1,11 @@
 //! [`CompioFsStorage`]: objects as files of a local directory, durable, and safe between processes.
 
 mod blocking;
+mod directory;
 mod failure;
 mod footer;
 mod list;
+mod lock;
 mod multipart;
 mod names;
 mod options;
@@ -109,33 +111,23 @@ impl CompioFsStorage {
     pub async fn open(root: impl AsRef<Path>, options: FsOptions) -> Result<CompioFsStorage> {
         let gate = Gate::new(options.blocking_max);
         let root = root.as_ref().to_owned();
-        let started = gate.run(move || start::start(&root, options)).await;
-        let tree =
-            started.unwrap_or_else(|| Err(shut_down(&Task::new(Operation::Open), ErrorKind::Unavailable)))?;
+        let tree = gate.run(move || start::start(&root, options)).await?;
         Ok(CompioFsStorage { tree, gate })
     }
 
-    /// Runs one closure of an operation in the blocking pool. `lost` is what it means when the runtime ends
-    /// before the closure does.
+    /// Runs one closure of an operation in the blocking pool.
     async fn run<T: Send + 'static>(
         &self,
-        task: Task,
-        lost: ErrorKind,
         closure: impl FnOnce(&Arc<Tree>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let tree = self.tree.clone();
-        self.gate.run(move || closure(&tree)).await.unwrap_or_else(|| Err(shut_down(&task, lost)))
+        self.gate.run(move || closure(&tree)).await
     }
 }
 
 /// The same error, naming the write whose outcome it leaves open.
 fn named(error: Error, id: OperationId) -> Error {
     if error.is_indeterminate() { error.with_operation_id(id) } else { error }
-}
-
-/// The runtime ended before a closure did.
-fn shut_down(task: &Task, kind: ErrorKind) -> Error {
-    task.error(kind, "the runtime is being shut down")
 }
 
 impl ObjectStorage for CompioFsStorage {
@@ -158,8 +150,10 @@ impl ObjectStorage for CompioFsStorage {
             let id = before.unwrap_or_else(OperationId::random);
             let publish = move |temp, etag| {
                 let published = publish::publish(&tree, &publish_task, &key, &mode, temp, etag);
-                published
-                    .or_else(|refused| publish::driven_before(&tree, &publish_task, &key, before, refused))
+                published.or_else(|refused| {
+                    let done = publish::driven_before(&tree, &publish_task, &key, before, refused)?;
+                    Ok((done, None))
+                })
             };
             let put =
                 write_file(&self.tree, &self.gate, &task, payload, options.attributes, Some(id), publish)
@@ -179,8 +173,7 @@ impl ObjectStorage for CompioFsStorage {
                 .map_or(Ok(()), |range| range.check())
                 .map_err(|e| read::range_error(&task, e))?;
             let key = key.clone();
-            let got =
-                self.run(task.clone(), ErrorKind::Unavailable, move |tree| read::get(tree, &key, &options));
+            let got = self.run(move |tree| read::get(tree, &key, &options));
             got.await?.into_outcome(task)
         })
     }
@@ -190,7 +183,7 @@ impl ObjectStorage for CompioFsStorage {
             let task = Task::on(Operation::HeadObject, key);
             refuse_verbatim(&task, key)?;
             let key = key.clone();
-            self.run(task, ErrorKind::Unavailable, move |tree| read::head(tree, &key, &options)).await
+            self.run(move |tree| read::head(tree, &key, &options)).await
         })
     }
 
@@ -201,9 +194,7 @@ impl ObjectStorage for CompioFsStorage {
     ) -> LocalBoxFuture<'a, Result<ListPage>> {
         Box::pin(async move {
             let (options, page) = (options.clone(), page.cloned());
-            let task = Task::new(Operation::ListObjects);
-            self.run(task, ErrorKind::Unavailable, move |tree| list::list_page(tree, &options, page.as_ref()))
-                .await
+            self.run(move |tree| list::list_page(tree, &options, page.as_ref())).await
         })
     }
 
@@ -213,7 +204,7 @@ impl ObjectStorage for CompioFsStorage {
             refuse_verbatim(&task, key)?;
             let key = key.clone();
             let deleted = move |tree: &Arc<Tree>| publish::delete(tree, &key, options.if_match.as_ref());
-            self.run(task, ErrorKind::Indeterminate, deleted).await
+            self.run(deleted).await
         })
     }
 
@@ -222,10 +213,9 @@ impl ObjectStorage for CompioFsStorage {
             let mut results = Vec::with_capacity(keys.len());
             // In batches, so that one call does not keep a thread for minutes.
             for batch in keys.chunks(DELETE_KEYS_MAX) {
-                let task = Task::new(Operation::DeleteObjects);
                 let keys = batch.to_vec();
                 let deleted = move |tree: &Arc<Tree>| Ok(publish::delete_many(tree, &keys));
-                results.extend(self.run(task, ErrorKind::Indeterminate, deleted).await?);
+                results.extend(self.run(deleted).await?);
             }
             Ok(results)
         })
@@ -242,9 +232,9 @@ impl ObjectStorage for CompioFsStorage {
                 (Task::on(Operation::CopyObject, from), Task::on(Operation::CopyObject, to));
             refuse_verbatim(&from_task, from)?;
             refuse_verbatim(&to_task, to)?;
-            let (from, to, task) = (from.clone(), to.clone(), to_task.clone());
+            let (from, to) = (from.clone(), to.clone());
             let copied = move |tree: &Arc<Tree>| copy(tree, (&from_task, &from), (&to_task, &to), &options);
-            self.run(task, ErrorKind::Indeterminate, copied).await
+            self.run(copied).await
         })
     }
 
@@ -260,7 +250,7 @@ impl ObjectStorage for CompioFsStorage {
             let operation_id = options.operation_id.unwrap_or_else(OperationId::random);
             let created =
                 move |tree: &Arc<Tree>| multipart::create(tree, &owned, options.attributes, operation_id);
-            let created = self.run(task, ErrorKind::Indeterminate, created).await;
+            let created = self.run(created).await;
             let id = created.map_err(|error| named(error, operation_id))?;
             let upload: Rc<dyn MultipartUpload> = Rc::new(FsUpload::new(self.clone(), key.clone(), id));
             Ok(upload)
@@ -286,7 +276,7 @@ impl ObjectStorage for CompioFsStorage {
         Box::pin(async move {
             let (options, page) = (options.clone(), page.cloned());
             let listed = move |tree: &Arc<Tree>| multipart::list_uploads(tree, &options, page.as_ref());
-            self.run(Task::new(Operation::ListMultipartUploads), ErrorKind::Unavailable, listed).await
+            self.run(listed).await
         })
     }
 
@@ -295,7 +285,7 @@ impl ObjectStorage for CompioFsStorage {
             let task = Task::on(Operation::HeadObject, key);
             refuse_verbatim(&task, key)?;
             let key = key.clone();
-            self.run(task, ErrorKind::Unavailable, move |tree| publish::resolve(tree, &key, id)).await
+            self.run(move |tree| publish::resolve(tree, &key, id)).await
         })
     }
 

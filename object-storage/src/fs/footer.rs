@@ -51,37 +51,38 @@ pub(super) struct Footer {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Damaged(pub(super) &'static str);
 
+/// As they are written, borrowed, and as they are read, owned.
 #[derive(Serialize, Deserialize)]
-struct Facts {
-    etag: String,
+struct Facts<S: Ord> {
+    etag: S,
     /// Seconds since 1970.
     modified: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<S, S>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
+    metadata: BTreeMap<S, S>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    operation_id: Option<String>,
+    operation_id: Option<S>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    key: Option<S>,
 }
 
 impl Footer {
     /// The bytes to be written behind `data_bytes` bytes of data.
     pub(super) fn encode(&self, data_bytes: u64) -> Vec<u8> {
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let operation_id = self.operation_id.map(|id| id.to_string());
         let facts = Facts {
-            etag: self.etag.as_str().to_owned(),
+            etag: self.etag.as_str(),
             modified: self.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            headers: self.attributes.headers().map(|(header, value)| owned((header.name(), value))).collect(),
-            metadata: self.attributes.user_metadata().map(owned).collect(),
-            operation_id: self.operation_id.map(|id| id.to_string()),
-            key: self.key.clone(),
+            headers: self.attributes.headers().map(|(header, value)| (header.name(), value)).collect(),
+            metadata: self.attributes.user_metadata().collect(),
+            operation_id: operation_id.as_deref(),
+            key: self.key.as_deref(),
         };
-        let mut bytes = serde_json::to_vec(&facts).expect("texts and numbers always have a JSON form");
+        let mut bytes = Vec::with_capacity(GUESS_BYTES);
+        serde_json::to_writer(&mut bytes, &facts).expect("texts and numbers always have a JSON form");
         assert!(bytes.len() <= FACTS_BYTES_MAX, "attributes are bounded where they are set");
         let facts_bytes = u32::try_from(bytes.len()).expect("below FACTS_BYTES_MAX");
-        bytes.reserve_exact(TAIL_BYTES);
         bytes.extend_from_slice(&data_bytes.to_le_bytes());
         bytes.extend_from_slice(&facts_bytes.to_le_bytes());
         let crc = crc32(&bytes);
@@ -116,7 +117,7 @@ impl Footer {
         if crc32(&covered[unneeded..]) != u32::from_le_bytes(*crc) {
             return Err(Damaged("the checksum of the footer does not match"));
         }
-        let facts: Facts = serde_json::from_slice(&facts[unneeded..])
+        let facts: Facts<String> = serde_json::from_slice(&facts[unneeded..])
             .map_err(|_| Damaged("the facts in the footer cannot be read"))?;
         facts.into_footer().map(|footer| Decoded::Footer(footer, data_bytes))
     }
@@ -153,7 +154,7 @@ enum Decoded {
     Needs(usize),
 }
 
-impl Facts {
+impl Facts<String> {
     fn into_footer(self) -> Result<Footer, Damaged> {
         let etag = ETag::parse(&self.etag).map_err(|_| Damaged("the tag in the footer is none"))?;
         let modified = UNIX_EPOCH

@@ -34,13 +34,12 @@ use crate::storage::{
 use super::failure::Task;
 use super::footer::Footer;
 use super::list::{check_page_size, foreign_token};
+use super::lock::lock_exclusive;
 use super::publish::store;
 use super::temp::{Temp, Unfinished, remove_directory, write_end};
-use super::tree::{
-    DIRECTORY_MODE, FILE_MODE, Tree, entries, is_random_name, lock_exclusive, random_name, regular_bytes,
-};
+use super::tree::{DIRECTORY_MODE, FILE_MODE, Tree, entries, is_random_name, random_name, regular_bytes};
 use super::write::{new_footer, write_file};
-use super::{CompioFsStorage, named, shut_down};
+use super::{CompioFsStorage, named};
 
 /// The file that says which object the upload is for.
 const DESCRIPTION: &str = "description";
@@ -87,8 +86,10 @@ impl MultipartUpload for FsUpload {
             }
             let (tree, key, id) = self.owned();
             let publish_task = task.clone();
-            let publish =
-                move |temp, etag| publish_part(&tree, &publish_task, &key, &id, number, temp, etag, size);
+            let publish = move |temp, etag| {
+                let part = publish_part(&tree, &publish_task, &key, &id, number, temp, etag, size)?;
+                Ok((part, None))
+            };
             let store = &self.store;
             write_file(&store.tree, &store.gate, &task, payload, Attributes::new(), None, publish).await
         })
@@ -102,13 +103,9 @@ impl MultipartUpload for FsUpload {
         Box::pin(async move {
             let task = self.task(Operation::CompleteMultipartUpload);
             let (tree, key, id) = self.owned();
-            let (parts, closure_task) = (parts.to_vec(), task.clone());
-            let joined = move || complete(&tree, &closure_task, &key, &id, &parts, &options.mode);
-            self.store
-                .gate
-                .run(joined)
-                .await
-                .unwrap_or_else(|| Err(shut_down(&task, ErrorKind::Indeterminate)))
+            let parts = parts.to_vec();
+            let joined = move || complete(&tree, &task, &key, &id, &parts, &options.mode);
+            self.store.gate.run(joined).await
         })
     }
 
@@ -116,13 +113,8 @@ impl MultipartUpload for FsUpload {
         Box::pin(async move {
             let task = self.task(Operation::AbortMultipartUpload);
             let (tree, key, id) = self.owned();
-            let closure_task = task.clone();
-            let aborted = move || abort(&tree, &closure_task, &key, &id);
-            self.store
-                .gate
-                .run(aborted)
-                .await
-                .unwrap_or_else(|| Err(shut_down(&task, ErrorKind::Indeterminate)))
+            let aborted = move || abort(&tree, &task, &key, &id);
+            self.store.gate.run(aborted).await
         })
     }
 
@@ -134,9 +126,8 @@ impl MultipartUpload for FsUpload {
                 Some(token) => read_parts_token(token, &self.id).ok_or_else(|| foreign_token(&task))?,
             };
             let (tree, key, id) = self.owned();
-            let closure_task = task.clone();
-            let listed = move || list_parts(&tree, &closure_task, &key, &id, after);
-            self.store.gate.run(listed).await.unwrap_or_else(|| Err(shut_down(&task, ErrorKind::Unavailable)))
+            let listed = move || list_parts(&tree, &task, &key, &id, after);
+            self.store.gate.run(listed).await
         })
     }
 }
@@ -156,7 +147,7 @@ pub(super) fn create(
 ) -> Result<UploadId> {
     let task = Task::on(Operation::CreateMultipartUpload, key);
     let failed = |error: io::Error| task.failed("cannot make the upload", error);
-    let id = random_name().map_err(|errno| failed(errno.into()))?;
+    let id = random_name();
     mkdirat(&tree.tmp, &id, DIRECTORY_MODE).map_err(|errno| failed(errno.into()))?;
     let describe = || -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -376,7 +367,7 @@ fn copy_by_hand(mut from: &File, at: u64, data_bytes: u64, mut to: &File) -> io:
 
 /// Moves a locked upload to where it no longer counts. Returns its name there.
 fn take_away(tree: &Tree, id: &UploadId) -> Result<String, Errno> {
-    let name = random_name()?;
+    let name = random_name();
     renameat(&tree.uploads, id.as_str(), &tree.tmp, &name)?;
     Ok(name)
 }

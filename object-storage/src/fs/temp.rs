@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::object::ETag;
 
 use super::footer::Footer;
-use super::tree::{FILE_MODE, Tree, entries, modified, random_name};
+use super::tree::{FILE_MODE, Tree, entries, modified, now, random_name};
 
 /// A file in `%tmp` that is locked while it is being written. Dropping it removes it, published or not: what
 /// was linked elsewhere stays there.
@@ -33,7 +33,7 @@ pub(super) struct Temp {
 impl Temp {
     /// Makes an empty one, with a random name that serves as the tag of what is published, too.
     pub(super) fn create(tree: &Arc<Tree>) -> Result<Temp, Errno> {
-        let name = random_name()?;
+        let name = random_name();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&tree.tmp, &name, flags, FILE_MODE)?;
         let temp = Temp { tree: tree.clone(), name, file: Arc::new(file.into()), gone: false };
@@ -66,8 +66,7 @@ pub(super) fn write_end(
     data_bytes: u64,
     footer: &mut Footer,
 ) -> io::Result<()> {
-    // The time is that of the file system's clock, which needs no other source, and which the sweeper reads too.
-    footer.modified = modified(&fstat(file)?);
+    footer.modified = now();
     let footer = footer.encode(data_bytes);
     // At an offset, as what was written through the ring has not moved the file's own position.
     let last_bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();

@@ -13,8 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::*;
@@ -283,34 +281,6 @@ async fn compare_and_swap_counts_right_between_two_stores() {
     };
     join_all([add(&store), add(&other), add(&store), add(&other)]).await;
     assert_eq!(store.get_bytes(&key).await.expect("get"), "100");
-}
-
-#[compio::test]
-async fn a_lock_that_stays_open_is_held_only_while_it_is_held() {
-    let (directory, store) = store().await;
-    let number = |key: &str| footer::crc32(key.as_bytes()) % 256;
-    let near = (0..).map(|key| key.to_string()).find(|near| {
-        // In the same place, and not the same.
-        number(near) % 16 == number("a") % 16 && number(near) != number("a")
-    });
-    let near = near.expect("one in seventeen");
-    let others = |key: &str| {
-        let path = directory.path().join(format!("%lock/{:02x}", number(key)));
-        let file = fs::File::open(path).expect("made by its holder");
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-    };
-    for _ in 0..2 {
-        let held = store.tree.lock_key("a").expect("free");
-        assert_eq!(others("a"), Err(Errno::WOULDBLOCK));
-        let near_held = store.tree.lock_key(&near).expect("not in its way");
-        assert_eq!(others(&near), Err(Errno::WOULDBLOCK));
-        drop(held);
-        assert_eq!(others("a"), Ok(()));
-        drop(near_held);
-        assert_eq!(others(&near), Ok(()));
-        // Now the other one stays open.
-        drop(store.tree.lock_key(&near).expect("free"));
-    }
 }
 
 #[compio::test]

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::attributes::Attributes;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::object::ETag;
 use crate::operation_id::OperationId;
 use crate::payload::Payload;
 
 use super::blocking::Gate;
+use super::directory::SharedSync;
 use super::failure::Task;
 use super::footer::Footer;
 use super::publish::give_up_unless_first;
@@ -23,7 +24,8 @@ use super::tree::Tree;
 /// in a quarter of a millisecond, far less than it then waits for the disk.
 const ONE_CLOSURE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Writes a whole file, data and footer, makes it durable, and hands it to `publish`, in the blocking pool.
+/// Writes a whole file, data and footer, makes it durable, and hands it to `publish`, in the blocking pool. If
+/// `publish` leaves the sync of the directory to somebody else, waits for that without keeping a thread.
 ///
 /// Dropping the future before `publish` began leaves nothing; later, `publish` runs to its end all the same.
 pub(super) async fn write_file<T: Send + 'static>(
@@ -33,7 +35,7 @@ pub(super) async fn write_file<T: Send + 'static>(
     payload: Payload,
     attributes: Attributes,
     operation_id: Option<OperationId>,
-    publish: impl FnOnce(Temp, ETag) -> Result<T> + Send + 'static,
+    publish: impl FnOnce(Temp, ETag) -> Result<(T, Option<SharedSync>)> + Send + 'static,
 ) -> Result<T> {
     // Moves into the one closure that gets as far as publishing.
     let mut publish = Some(publish);
@@ -65,14 +67,17 @@ pub(super) async fn write_file<T: Send + 'static>(
             })
             .await;
         match ended {
-            Some(Ended::Published(result)) => return result,
-            Some(Ended::Unfinished(again, given)) => {
+            Ended::Published(result) => {
+                let (published, shared) = result?;
+                if let Some(shared) = shared {
+                    shared.await.map_err(|errno| task.name_in_doubt(errno))?;
+                }
+                return Ok(published);
+            }
+            Ended::Unfinished(again, given) => {
                 again?;
                 publish = Some(given);
                 first = false;
-            }
-            None => {
-                return Err(task.error(ErrorKind::Indeterminate, "the runtime ended before the write did"));
             }
         }
     }
@@ -98,7 +103,6 @@ async fn begin(
     let temp = gate
         .run(move || Temp::create(&tree))
         .await
-        .ok_or_else(|| task.error(ErrorKind::Unavailable, "the runtime is being shut down"))?
         .map_err(|errno| task.failed("cannot make a temporary file", errno))?;
     let written = async { RingFile::new(temp.file.clone())?.write_all(payload.chunks()).await };
     written.await.map_err(|error| task.failed("cannot write the file", error))?;
