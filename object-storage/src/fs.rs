@@ -63,7 +63,7 @@ use self::write::{new_footer, write_file};
 /// **Names.** Keys that only [`Key::verbatim`] admits are refused with `InvalidInput`. No key leads out of the
 /// directory, and symbolic links in it are errors, never followed. Files have the mode 0600 and directories
 /// 0700. The directory belongs to the store: a copy of the whole is a good backup, but files and directories
-/// in it must not be removed by others while a store is open. Directories that became empty stay.
+/// in it must not be removed or moved by others while a store is open. Directories that became empty stay.
 ///
 /// **Dropped futures.** A write that is dropped before its last step leaves nothing; the last step (make
 /// durable, publish, sync; for `complete` and `copy` everything) runs in a thread that cannot be stopped, so the

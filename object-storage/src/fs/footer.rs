@@ -1,13 +1,17 @@
 //! What stands behind the data in a file of ours: tag, time and attributes, and how they are found again.
 //!
 //! ```text
-//! data │ facts (JSON) │ data length u64 │ facts length u32 │ CRC-32 u32 │ "ObjStor1"
+//! data │ padding │ facts (JSON) │ data length u64 │ facts length u32 │ CRC-32 u32 │ "ObjStor1"
 //! ```
 //!
 //! Numbers are little-endian; the CRC covers the facts and both lengths. The footer is part of the file, and not
 //! an extended attribute or a file beside it, because one rename then publishes data and facts together on
 //! every file system, and a copy of the file made by any tool carries everything. It comes last, so that data
 //! begins at offset 0 and the length of the data need not be known before it has been written.
+//!
+//! A file that would be longer than one page and shorter than two is filled up to two, with zeros before the facts.
+//! It takes as much of the disk either way, and Linux keeps, writes and awaits it as one piece then, not as two:
+//! objects of 4 KiB, whose footer does not fit beside them, are the reason. Files without padding are read as well.
 //!
 //! The data itself has no checksum: a get of a range could not check it, and file systems or disks that are not
 //! trusted with bytes are better mended below. A file that was cut, or extended, has no footer that fits.
@@ -33,6 +37,19 @@ const TAIL_BYTES: usize = 8 + 4 + 4 + 8;
 const FACTS_BYTES_MAX: usize = 64 * 1024;
 /// How much of the end of a file is read at first, in bytes: holds a footer with few attributes.
 const GUESS_BYTES: usize = 512;
+
+/// Of x86, and of most others.
+const PAGE_BYTES: usize = 4096;
+
+static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
+/// The padding in a file that would be `bytes` long without it.
+pub(super) fn padding(bytes: u64) -> &'static [u8] {
+    match usize::try_from(bytes) {
+        Ok(bytes) if (PAGE_BYTES + 1..2 * PAGE_BYTES).contains(&bytes) => &ZEROS[..2 * PAGE_BYTES - bytes],
+        _ => &[],
+    }
+}
 
 /// What the store knows about the data before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +85,7 @@ struct Facts<S: Ord> {
 }
 
 impl Footer {
-    /// The bytes to be written behind `data_bytes` bytes of data.
+    /// The bytes to be written behind `data_bytes` bytes of data and the padding.
     pub(super) fn encode(&self, data_bytes: u64) -> Vec<u8> {
         let operation_id = self.operation_id.map(|id| id.to_string());
         let facts = Facts {
@@ -107,7 +124,10 @@ impl Footer {
         let data_bytes = u64::from_le_bytes(*data_bytes);
         let facts_bytes = u32::from_le_bytes(*facts_bytes) as usize;
         let footer_bytes = facts_bytes + TAIL_BYTES;
-        if facts_bytes > FACTS_BYTES_MAX || data_bytes.checked_add(footer_bytes as u64) != Some(file_bytes) {
+        let unpadded_bytes = data_bytes.saturating_add(footer_bytes as u64);
+        let padded_bytes = unpadded_bytes.saturating_add(padding(unpadded_bytes).len() as u64);
+        let fits = file_bytes == unpadded_bytes || file_bytes == padded_bytes;
+        if facts_bytes > FACTS_BYTES_MAX || !fits {
             return Err(Damaged("the lengths in the footer do not add up to that of the file"));
         }
         if facts.len() < facts_bytes {
@@ -242,6 +262,20 @@ mod tests {
             let mut file = data.clone();
             file.extend(footer().encode(data.len() as u64));
             prop_assert_eq!(Footer::split(file), Ok((footer(), Bytes::from(data))));
+        }
+
+        #[test]
+        fn files_of_nearly_two_pages_are_filled_up_and_read_with_and_without_that(bytes in 3900usize..8400) {
+            let (data, footer) = (vec![7; bytes], footer());
+            let end = footer.encode(bytes as u64);
+            let unpadded = bytes + end.len();
+            let padding = padding(unpadded as u64);
+            let between = unpadded > PAGE_BYTES && unpadded < 2 * PAGE_BYTES;
+            prop_assert_eq!(unpadded + padding.len(), if between { 2 * PAGE_BYTES } else { unpadded });
+            prop_assert_eq!(Footer::split([&data, padding, &end].concat()), Ok((footer.clone(), data.clone().into())));
+            prop_assert_eq!(Footer::split([&data[..], &end].concat()), Ok((footer, data.clone().into())));
+            prop_assert!(Footer::split([&data, padding, &[0], &end].concat()).is_err());
+            prop_assert!(Footer::split([&data[1..], padding, &end].concat()).is_err());
         }
 
         #[test]

@@ -5,13 +5,14 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
 use rustix::io::{Errno, pwritev};
 
 use crate::error::Error;
 use crate::object::ETag;
 
-use super::footer::Footer;
+use super::footer::{Footer, padding};
 use super::tree::{FILE_MODE, Tree, entries, modified, now, random_name};
 
 /// A file in `%tmp` that is locked while it is being written. Dropping it removes it, published or not: what
@@ -50,7 +51,7 @@ impl Temp {
     /// Writes the last `chunks` of the data, then the footer, and makes the file durable.
     pub(super) fn finish(
         &self,
-        chunks: &[&[u8]],
+        chunks: &[Bytes],
         data_bytes: u64,
         footer: &mut Footer,
     ) -> Result<(), Unfinished> {
@@ -62,7 +63,7 @@ impl Temp {
 /// Writes the last chunks of a file and its footer, stamped with the present time.
 pub(super) fn write_end(
     file: &File,
-    chunks: &[&[u8]],
+    chunks: &[Bytes],
     data_bytes: u64,
     footer: &mut Footer,
 ) -> io::Result<()> {
@@ -70,7 +71,9 @@ pub(super) fn write_end(
     let footer = footer.encode(data_bytes);
     // At an offset, as what was written through the ring has not moved the file's own position.
     let last_bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-    let mut slices: Vec<_> = chunks.iter().copied().chain([&footer[..]]).map(IoSlice::new).collect();
+    let padding = padding(data_bytes + footer.len() as u64);
+    let mut slices: Vec<_> =
+        chunks.iter().map(Bytes::as_ref).chain([padding, &footer]).map(IoSlice::new).collect();
     write_all(file, &mut slices, data_bytes - last_bytes)
 }
 

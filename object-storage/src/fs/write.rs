@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::attributes::Attributes;
 use crate::error::Result;
 use crate::object::ETag;
@@ -41,7 +39,7 @@ pub(super) async fn write_file<T: Send + 'static>(
     let mut publish = Some(publish);
     let mut first = true;
     loop {
-        let (temp, tail) = begin(tree, gate, task, &payload).await?;
+        let (temp, rest) = begin(tree, gate, task, &payload).await?;
         let (tree, closure_task, attributes) = (tree.clone(), task.clone(), attributes.clone());
         let data_bytes = payload.len();
         let given = publish.take().expect("comes back from every closure that did not publish");
@@ -54,8 +52,7 @@ pub(super) async fn write_file<T: Send + 'static>(
                         None => Temp::create(&tree).map_err(std::io::Error::from)?,
                     };
                     let mut footer = new_footer(&temp, attributes, operation_id);
-                    let tail: Vec<&[u8]> = tail.iter().map(|chunk| &chunk[..]).collect();
-                    temp.finish(&tail, data_bytes, &mut footer)?;
+                    temp.finish(rest.chunks(), data_bytes, &mut footer)?;
                     Ok((temp, footer.etag))
                 };
                 match finish() {
@@ -89,15 +86,15 @@ enum Ended<T, P> {
 }
 
 /// Writes a large payload into a new file, or leaves a small one to the closure that comes next. Returns the
-/// file, if it was made, and the chunks that are not in it.
+/// file, if it was made, and what is not in it.
 async fn begin(
     tree: &Arc<Tree>,
     gate: &Gate,
     task: &Task,
     payload: &Payload,
-) -> Result<(Option<Temp>, Vec<Bytes>)> {
+) -> Result<(Option<Temp>, Payload)> {
     if payload.len() <= ONE_CLOSURE_BYTES_MAX {
-        return Ok((None, payload.chunks().to_vec()));
+        return Ok((None, payload.clone()));
     }
     let tree = tree.clone();
     let temp = gate
@@ -106,7 +103,7 @@ async fn begin(
         .map_err(|errno| task.failed("cannot make a temporary file", errno))?;
     let written = async { RingFile::new(temp.file.clone())?.write_all(payload.chunks()).await };
     written.await.map_err(|error| task.failed("cannot write the file", error))?;
-    Ok((Some(temp), Vec::new()))
+    Ok((Some(temp), Payload::new()))
 }
 
 /// The footer of a new file. Its time is filled in when the file is finished.
