@@ -1,11 +1,13 @@
 //! [`CompioFsStorage`]: objects as files of a local directory, durable, and safe between processes.
 
 mod blocking;
+mod directory;
 mod failure;
 mod footer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod list;
+mod lock;
 mod multipart;
 mod names;
 mod operations;
@@ -66,7 +68,7 @@ use self::write::{new_footer, write_file};
 /// **Names.** Keys that only [`Key::verbatim`] admits are refused with `InvalidInput`. No key leads out of the
 /// directory, and symbolic links in it are errors, never followed. Files have the mode 0600 and directories
 /// 0700. The directory belongs to the store: a copy of the whole is a good backup, but files and directories
-/// in it must not be removed by others while a store is open. Directories that became empty stay.
+/// in it must not be removed or moved by others while a store is open. Directories that became empty stay.
 ///
 /// **Dropped futures.** A write that is dropped before its last step leaves nothing; the last step (make
 /// durable, publish, sync; for `complete` and `copy` everything) runs in a thread that cannot be stopped, so the
@@ -117,29 +119,13 @@ impl CompioFsStorage {
     pub async fn open(root: impl AsRef<Path>, options: FsOptions) -> Result<CompioFsStorage> {
         let gate = Gate::new(options.blocking_max);
         let root = root.as_ref().to_owned();
-        let started = gate.run(move || start::start(&root, options)).await;
-        let tree =
-            started.unwrap_or_else(|| Err(shut_down(&Task::new(Operation::Open), ErrorKind::Unavailable)))?;
+        let tree = gate.run(move || start::start(&root, options)).await?;
         Ok(CompioFsStorage { tree, gate, operations: Operations::default() })
     }
 
-    /// Runs one closure of an operation in the blocking pool. `lost` is what it means when the runtime ends
-    /// before the closure does.
+    /// Runs one closure of an operation in the blocking pool. The operation is under way until the closure has ended.
     async fn run<T: Send + 'static>(
         &self,
-        task: Task,
-        lost: ErrorKind,
-        closure: impl FnOnce(&Arc<Tree>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let under_way = self.operations.begin(&task)?;
-        self.run_under_way(task, lost, under_way, closure).await
-    }
-
-    /// Runs one closure of an operation that has begun.
-    async fn run_under_way<T: Send + 'static>(
-        &self,
-        task: Task,
-        lost: ErrorKind,
         under_way: UnderWay,
         closure: impl FnOnce(&Arc<Tree>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -148,7 +134,7 @@ impl CompioFsStorage {
             let _under_way = under_way;
             closure(&tree)
         };
-        self.gate.run(closure).await.unwrap_or_else(|| Err(shut_down(&task, lost)))
+        self.gate.run(closure).await
     }
 
     /// Waits for operations, and aborts the uploads that are tied to handles.
@@ -180,11 +166,6 @@ fn named(error: Error, id: OperationId) -> Error {
     if error.is_indeterminate() { error.with_operation_id(id) } else { error }
 }
 
-/// The runtime ended before a closure did.
-fn shut_down(task: &Task, kind: ErrorKind) -> Error {
-    task.error(kind, "the runtime is being shut down")
-}
-
 impl ObjectStorage for CompioFsStorage {
     fn put<'a>(
         &'a self,
@@ -207,8 +188,10 @@ impl ObjectStorage for CompioFsStorage {
             let publish = move |temp, etag| {
                 let _under_way = under_way;
                 let published = publish::publish(&tree, &publish_task, &key, &mode, temp, etag);
-                published
-                    .or_else(|refused| publish::driven_before(&tree, &publish_task, &key, before, refused))
+                published.or_else(|refused| {
+                    let done = publish::driven_before(&tree, &publish_task, &key, before, refused)?;
+                    Ok((done, None))
+                })
             };
             let put =
                 write_file(&self.tree, &self.gate, &task, payload, options.attributes, Some(id), publish)
@@ -228,8 +211,8 @@ impl ObjectStorage for CompioFsStorage {
                 .map_or(Ok(()), |range| range.check())
                 .map_err(|e| read::range_error(&task, e))?;
             let key = key.clone();
-            let got =
-                self.run(task.clone(), ErrorKind::Unavailable, move |tree| read::get(tree, &key, &options));
+            let under_way = self.operations.begin(&task)?;
+            let got = self.run(under_way, move |tree| read::get(tree, &key, &options));
             got.await?.into_outcome(task)
         })
     }
@@ -239,7 +222,7 @@ impl ObjectStorage for CompioFsStorage {
             let task = Task::on(Operation::HeadObject, key);
             refuse_verbatim(&task, key)?;
             let key = key.clone();
-            self.run(task, ErrorKind::Unavailable, move |tree| read::head(tree, &key, &options)).await
+            self.run(self.operations.begin(&task)?, move |tree| read::head(tree, &key, &options)).await
         })
     }
 
@@ -250,9 +233,8 @@ impl ObjectStorage for CompioFsStorage {
     ) -> LocalBoxFuture<'a, Result<ListPage>> {
         Box::pin(async move {
             let (options, page) = (options.clone(), page.cloned());
-            let task = Task::new(Operation::ListObjects);
-            self.run(task, ErrorKind::Unavailable, move |tree| list::list_page(tree, &options, page.as_ref()))
-                .await
+            let under_way = self.operations.begin(&Task::new(Operation::ListObjects))?;
+            self.run(under_way, move |tree| list::list_page(tree, &options, page.as_ref())).await
         })
     }
 
@@ -262,7 +244,7 @@ impl ObjectStorage for CompioFsStorage {
             refuse_verbatim(&task, key)?;
             let key = key.clone();
             let deleted = move |tree: &Arc<Tree>| publish::delete(tree, &key, options.if_match.as_ref());
-            self.run(task, ErrorKind::Indeterminate, deleted).await
+            self.run(self.operations.begin(&task)?, deleted).await
         })
     }
 
@@ -272,11 +254,9 @@ impl ObjectStorage for CompioFsStorage {
             let under_way = self.operations.begin(&Task::new(Operation::DeleteObjects))?;
             // In batches, so that one call does not keep a thread for minutes.
             for batch in keys.chunks(DELETE_KEYS_MAX) {
-                let task = Task::new(Operation::DeleteObjects);
                 let keys = batch.to_vec();
                 let deleted = move |tree: &Arc<Tree>| Ok(publish::delete_many(tree, &keys));
-                let under_way = under_way.clone();
-                results.extend(self.run_under_way(task, ErrorKind::Indeterminate, under_way, deleted).await?);
+                results.extend(self.run(under_way.clone(), deleted).await?);
             }
             Ok(results)
         })
@@ -293,9 +273,10 @@ impl ObjectStorage for CompioFsStorage {
                 (Task::on(Operation::CopyObject, from), Task::on(Operation::CopyObject, to));
             refuse_verbatim(&from_task, from)?;
             refuse_verbatim(&to_task, to)?;
-            let (from, to, task) = (from.clone(), to.clone(), to_task.clone());
+            let (from, to) = (from.clone(), to.clone());
+            let under_way = self.operations.begin(&to_task)?;
             let copied = move |tree: &Arc<Tree>| copy(tree, (&from_task, &from), (&to_task, &to), &options);
-            self.run(task, ErrorKind::Indeterminate, copied).await
+            self.run(under_way, copied).await
         })
     }
 
@@ -311,11 +292,12 @@ impl ObjectStorage for CompioFsStorage {
             let operation_id = options.operation_id.unwrap_or_else(OperationId::random);
             let unseen = multipart::Unseen::new(&self.operations);
             let awaited = unseen.clone();
+            let under_way = self.operations.begin(&task)?;
             let created = move |tree: &Arc<Tree>| {
                 let id = multipart::create(tree, &owned, options.attributes, operation_id)?;
                 Ok(unseen.upload(tree, owned, id))
             };
-            let created = self.run(task, ErrorKind::Indeterminate, created).await;
+            let created = self.run(under_way, created).await;
             let id = created.map_err(|error| named(error, operation_id))?.seen();
             drop(awaited);
             let upload: Rc<dyn MultipartUpload> = Rc::new(FsUpload::new(self.clone(), key.clone(), id));
@@ -342,7 +324,8 @@ impl ObjectStorage for CompioFsStorage {
         Box::pin(async move {
             let (options, page) = (options.clone(), page.cloned());
             let listed = move |tree: &Arc<Tree>| multipart::list_uploads(tree, &options, page.as_ref());
-            self.run(Task::new(Operation::ListMultipartUploads), ErrorKind::Unavailable, listed).await
+            let under_way = self.operations.begin(&Task::new(Operation::ListMultipartUploads))?;
+            self.run(under_way, listed).await
         })
     }
 
@@ -351,7 +334,7 @@ impl ObjectStorage for CompioFsStorage {
             let task = Task::on(Operation::HeadObject, key);
             refuse_verbatim(&task, key)?;
             let key = key.clone();
-            self.run(task, ErrorKind::Unavailable, move |tree| publish::resolve(tree, &key, id)).await
+            self.run(self.operations.begin(&task)?, move |tree| publish::resolve(tree, &key, id)).await
         })
     }
 

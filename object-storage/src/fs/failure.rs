@@ -65,6 +65,11 @@ impl Task {
         }
     }
 
+    /// An object has its name, and nobody knows whether it keeps it through a power failure.
+    pub(super) fn name_in_doubt(&self, cause: Errno) -> Error {
+        self.in_doubt("the object is in place and its directory could not be synced", cause)
+    }
+
     pub(super) fn damaged(&self, damaged: &Damaged) -> Error {
         self.error(ErrorKind::Corrupt, damaged.0)
     }

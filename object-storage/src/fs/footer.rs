@@ -1,13 +1,17 @@
 //! What stands behind the data in a file of ours: tag, time and attributes, and how they are found again.
 //!
 //! ```text
-//! data │ facts (JSON) │ data length u64 │ facts length u32 │ CRC-32 u32 │ "ObjStor1"
+//! data │ padding │ facts (JSON) │ data length u64 │ facts length u32 │ CRC-32 u32 │ "ObjStor1"
 //! ```
 //!
 //! Numbers are little-endian; the CRC covers the facts and both lengths. The footer is part of the file, and not
 //! an extended attribute or a file beside it, because one rename then publishes data and facts together on
 //! every file system, and a copy of the file made by any tool carries everything. It comes last, so that data
 //! begins at offset 0 and the length of the data need not be known before it has been written.
+//!
+//! A file that would be longer than one page and shorter than two is filled up to two, with zeros before the facts.
+//! It takes as much of the disk either way, and Linux keeps, writes and awaits it as one piece then, not as two:
+//! objects of 4 KiB, whose footer does not fit beside them, are the reason. Files without padding are read as well.
 //!
 //! The data itself has no checksum: a get of a range could not check it, and file systems or disks that are not
 //! trusted with bytes are better mended below. A file that was cut, or extended, has no footer that fits.
@@ -34,6 +38,19 @@ const FACTS_BYTES_MAX: usize = 64 * 1024;
 /// How much of the end of a file is read at first, in bytes: holds a footer with few attributes.
 const GUESS_BYTES: usize = 512;
 
+/// Of x86, and of most others.
+const PAGE_BYTES: usize = 4096;
+
+static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
+/// The padding in a file that would be `bytes` long without it.
+pub(super) fn padding(bytes: u64) -> &'static [u8] {
+    match usize::try_from(bytes) {
+        Ok(bytes) if (PAGE_BYTES + 1..2 * PAGE_BYTES).contains(&bytes) => &ZEROS[..2 * PAGE_BYTES - bytes],
+        _ => &[],
+    }
+}
+
 /// What the store knows about the data before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Footer {
@@ -51,37 +68,38 @@ pub(super) struct Footer {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Damaged(pub(super) &'static str);
 
+/// As they are written, borrowed, and as they are read, owned.
 #[derive(Serialize, Deserialize)]
-struct Facts {
-    etag: String,
+struct Facts<S: Ord> {
+    etag: S,
     /// Seconds since 1970.
     modified: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<S, S>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
+    metadata: BTreeMap<S, S>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    operation_id: Option<String>,
+    operation_id: Option<S>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    key: Option<S>,
 }
 
 impl Footer {
-    /// The bytes to be written behind `data_bytes` bytes of data.
+    /// The bytes to be written behind `data_bytes` bytes of data and the padding.
     pub(super) fn encode(&self, data_bytes: u64) -> Vec<u8> {
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let operation_id = self.operation_id.map(|id| id.to_string());
         let facts = Facts {
-            etag: self.etag.as_str().to_owned(),
+            etag: self.etag.as_str(),
             modified: self.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            headers: self.attributes.headers().map(|(header, value)| owned((header.name(), value))).collect(),
-            metadata: self.attributes.user_metadata().map(owned).collect(),
-            operation_id: self.operation_id.map(|id| id.to_string()),
-            key: self.key.clone(),
+            headers: self.attributes.headers().map(|(header, value)| (header.name(), value)).collect(),
+            metadata: self.attributes.user_metadata().collect(),
+            operation_id: operation_id.as_deref(),
+            key: self.key.as_deref(),
         };
-        let mut bytes = serde_json::to_vec(&facts).expect("texts and numbers always have a JSON form");
+        let mut bytes = Vec::with_capacity(GUESS_BYTES);
+        serde_json::to_writer(&mut bytes, &facts).expect("texts and numbers always have a JSON form");
         assert!(bytes.len() <= FACTS_BYTES_MAX, "attributes are bounded where they are set");
         let facts_bytes = u32::try_from(bytes.len()).expect("below FACTS_BYTES_MAX");
-        bytes.reserve_exact(TAIL_BYTES);
         bytes.extend_from_slice(&data_bytes.to_le_bytes());
         bytes.extend_from_slice(&facts_bytes.to_le_bytes());
         let crc = crc32(&bytes);
@@ -106,7 +124,10 @@ impl Footer {
         let data_bytes = u64::from_le_bytes(*data_bytes);
         let facts_bytes = u32::from_le_bytes(*facts_bytes) as usize;
         let footer_bytes = facts_bytes + TAIL_BYTES;
-        if facts_bytes > FACTS_BYTES_MAX || data_bytes.checked_add(footer_bytes as u64) != Some(file_bytes) {
+        let unpadded_bytes = data_bytes.saturating_add(footer_bytes as u64);
+        let padded_bytes = unpadded_bytes.saturating_add(padding(unpadded_bytes).len() as u64);
+        let fits = file_bytes == unpadded_bytes || file_bytes == padded_bytes;
+        if facts_bytes > FACTS_BYTES_MAX || !fits {
             return Err(Damaged("the lengths in the footer do not add up to that of the file"));
         }
         if facts.len() < facts_bytes {
@@ -116,7 +137,7 @@ impl Footer {
         if crc32(&covered[unneeded..]) != u32::from_le_bytes(*crc) {
             return Err(Damaged("the checksum of the footer does not match"));
         }
-        let facts: Facts = serde_json::from_slice(&facts[unneeded..])
+        let facts: Facts<String> = serde_json::from_slice(&facts[unneeded..])
             .map_err(|_| Damaged("the facts in the footer cannot be read"))?;
         facts.into_footer().map(|footer| Decoded::Footer(footer, data_bytes))
     }
@@ -153,7 +174,7 @@ enum Decoded {
     Needs(usize),
 }
 
-impl Facts {
+impl Facts<String> {
     fn into_footer(self) -> Result<Footer, Damaged> {
         let etag = ETag::parse(&self.etag).map_err(|_| Damaged("the tag in the footer is none"))?;
         let modified = UNIX_EPOCH
@@ -241,6 +262,20 @@ mod tests {
             let mut file = data.clone();
             file.extend(footer().encode(data.len() as u64));
             prop_assert_eq!(Footer::split(file), Ok((footer(), Bytes::from(data))));
+        }
+
+        #[test]
+        fn files_of_nearly_two_pages_are_filled_up_and_read_with_and_without_that(bytes in 3900usize..8400) {
+            let (data, footer) = (vec![7; bytes], footer());
+            let end = footer.encode(bytes as u64);
+            let unpadded = bytes + end.len();
+            let padding = padding(unpadded as u64);
+            let between = unpadded > PAGE_BYTES && unpadded < 2 * PAGE_BYTES;
+            prop_assert_eq!(unpadded + padding.len(), if between { 2 * PAGE_BYTES } else { unpadded });
+            prop_assert_eq!(Footer::split([&data, padding, &end].concat()), Ok((footer.clone(), data.clone().into())));
+            prop_assert_eq!(Footer::split([&data[..], &end].concat()), Ok((footer, data.clone().into())));
+            prop_assert!(Footer::split([&data, padding, &[0], &end].concat()).is_err());
+            prop_assert!(Footer::split([&data[1..], padding, &end].concat()).is_err());
         }
 
         #[test]

@@ -34,14 +34,13 @@ use crate::storage::{
 use super::failure::Task;
 use super::footer::Footer;
 use super::list::{check_page_size, foreign_token};
+use super::lock::lock_exclusive;
 use super::operations::Operations;
 use super::publish::{driven_before, store};
 use super::temp::{self, Temp, Unfinished, remove_directory, write_end};
-use super::tree::{
-    DIRECTORY_MODE, FILE_MODE, Tree, entries, is_random_name, lock_exclusive, random_name, regular_bytes,
-};
+use super::tree::{DIRECTORY_MODE, FILE_MODE, Tree, entries, is_random_name, random_name, regular_bytes};
 use super::write::{new_footer, write_file};
-use super::{CompioFsStorage, named, shut_down};
+use super::{CompioFsStorage, named};
 
 /// The file that says which object the upload is for.
 const DESCRIPTION: &str = "description";
@@ -91,7 +90,8 @@ impl MultipartUpload for FsUpload {
             let under_way = self.store.operations.begin(&task)?;
             let publish = move |temp, etag| {
                 let _under_way = under_way;
-                publish_part(&tree, &publish_task, &key, &id, number, temp, etag, size)
+                let part = publish_part(&tree, &publish_task, &key, &id, number, temp, etag, size)?;
+                Ok((part, None))
             };
             let store = &self.store;
             write_file(&store.tree, &store.gate, &task, payload, Attributes::new(), None, publish).await
@@ -106,23 +106,20 @@ impl MultipartUpload for FsUpload {
         Box::pin(async move {
             let task = self.task(Operation::CompleteMultipartUpload);
             let (tree, key, id) = self.owned();
-            let (parts, closure_task) = (parts.to_vec(), task.clone());
+            let parts = parts.to_vec();
             let operations = self.store.operations.clone();
             let under_way = operations.begin(&task)?;
-            let is_tied = operations.untie(&self.id);
             let joined = move || {
                 let _under_way = under_way;
-                let joined = complete(&tree, &closure_task, &key, &id, &parts, &options.mode);
+                // Not before this begins, which it never does if it is given up while it waits for a thread.
+                let is_tied = operations.untie(&id);
+                let joined = complete(&tree, &task, &key, &id, &parts, &options.mode);
                 if is_tied && joined.as_ref().is_err_and(|error| !error.is_indeterminate()) {
                     operations.tie(&key, &id);
                 }
                 joined
             };
-            self.store
-                .gate
-                .run(joined)
-                .await
-                .unwrap_or_else(|| Err(shut_down(&task, ErrorKind::Indeterminate)))
+            self.store.gate.run(joined).await
         })
     }
 
@@ -130,22 +127,17 @@ impl MultipartUpload for FsUpload {
         Box::pin(async move {
             let task = self.task(Operation::AbortMultipartUpload);
             let (tree, key, id) = self.owned();
-            let closure_task = task.clone();
             let operations = self.store.operations.clone();
             let under_way = operations.begin(&task)?;
             let aborted = move || {
                 let _under_way = under_way;
-                let aborted = abort(&tree, &closure_task, &key, &id);
+                let aborted = abort(&tree, &task, &key, &id);
                 if aborted.is_ok() {
                     operations.aborted(&id);
                 }
                 aborted
             };
-            self.store
-                .gate
-                .run(aborted)
-                .await
-                .unwrap_or_else(|| Err(shut_down(&task, ErrorKind::Indeterminate)))
+            self.store.gate.run(aborted).await
         })
     }
 
@@ -157,13 +149,12 @@ impl MultipartUpload for FsUpload {
                 Some(token) => read_parts_token(token, &self.id).ok_or_else(|| foreign_token(&task))?,
             };
             let (tree, key, id) = self.owned();
-            let closure_task = task.clone();
             let under_way = self.store.operations.begin(&task)?;
             let listed = move || {
                 let _under_way = under_way;
-                list_parts(&tree, &closure_task, &key, &id, after)
+                list_parts(&tree, &task, &key, &id, after)
             };
-            self.store.gate.run(listed).await.unwrap_or_else(|| Err(shut_down(&task, ErrorKind::Unavailable)))
+            self.store.gate.run(listed).await
         })
     }
 
@@ -233,7 +224,7 @@ pub(super) fn create(
 ) -> Result<UploadId> {
     let task = Task::on(Operation::CreateMultipartUpload, key);
     let failed = |error: io::Error| task.failed("cannot make the upload", error);
-    let id = random_name().map_err(|errno| failed(errno.into()))?;
+    let id = random_name();
     mkdirat(&tree.tmp, &id, DIRECTORY_MODE).map_err(|errno| failed(errno.into()))?;
     let describe = || -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -455,7 +446,7 @@ fn copy_by_hand(mut from: &File, at: u64, data_bytes: u64, mut to: &File) -> io:
 
 /// Moves a locked upload to where it no longer counts. Returns its name there.
 fn take_away(tree: &Tree, id: &UploadId) -> Result<String, Errno> {
-    let name = random_name()?;
+    let name = random_name();
     renameat(&tree.uploads, id.as_str(), &tree.tmp, &name)?;
     Ok(name)
 }
@@ -567,7 +558,7 @@ pub(super) fn list_uploads(
             more = true;
         }
     }
-    let as_of = if found.is_empty() { None } else { temp::now(tree).ok() };
+    let as_of = if found.is_empty() { None } else { temp::file_system_now(tree).ok() };
     let next =
         found.last_key_value().filter(|_| more).map(|((key, id), _)| PageToken::new(format!("{id}{key}")));
     let mut uploads = Vec::with_capacity(found.len());

@@ -163,7 +163,11 @@ fn encode(segment: &str) -> String {
     if segment == LOST_AND_FOUND {
         return format!("%6C{}", &LOST_AND_FOUND[1..]);
     }
-    let mut name = String::with_capacity(segment.len());
+    if !segment.contains('%') {
+        // As nearly all are.
+        return segment.to_owned();
+    }
+    let mut name = String::with_capacity(segment.len() + 2);
     segment.chars().for_each(|char| push_char(char, &mut name));
     name
 }

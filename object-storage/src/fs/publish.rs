@@ -7,10 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -20,6 +19,7 @@ use crate::operation_id::OperationId;
 use crate::options::PutMode;
 use crate::storage::Resolution;
 
+use super::directory::{Directory, SharedSync};
 use super::failure::Task;
 use super::footer::Footer;
 use super::names::Location;
@@ -50,7 +50,11 @@ pub(super) fn store(
             Ok(footer.etag)
         });
         match built {
-            Ok(etag) => return publish(tree, task, key, mode, temp, etag),
+            Ok(etag) => {
+                let directory = give_name(tree, task, key, mode, temp)?;
+                directory.sync().map_err(|errno| task.name_in_doubt(errno))?;
+                return Ok(PutOutcome::new(etag));
+            }
             Err(unfinished) => give_up_unless_first(task, unfinished, std::mem::take(&mut first))?,
         }
     }
@@ -66,26 +70,40 @@ pub(super) fn give_up_unless_first(task: &Task, unfinished: Unfinished, first: b
     }
 }
 
-/// Gives a finished file its name, under the condition of `mode`.
+/// Gives a finished file its name, under the condition of `mode`, and syncs that, unless somebody else is about to:
+/// then it is published when his sync has ended.
 pub(super) fn publish(
     tree: &Arc<Tree>,
     task: &Task,
     key: &Key,
     mode: &PutMode,
-    mut temp: Temp,
+    temp: Temp,
     etag: ETag,
-) -> Result<PutOutcome> {
+) -> Result<(PutOutcome, Option<SharedSync>)> {
+    let directory = give_name(tree, task, key, mode, temp)?;
+    let shared = directory.sync_or_join().map_err(|errno| task.name_in_doubt(errno))?;
+    Ok((PutOutcome::new(etag), shared))
+}
+
+/// Gives a finished file its name. Its directory is to be synced then.
+fn give_name(
+    tree: &Arc<Tree>,
+    task: &Task,
+    key: &Key,
+    mode: &PutMode,
+    mut temp: Temp,
+) -> Result<Arc<Directory>> {
     let location = Location::of(key);
     let mut attempts = DIRECTORY_ATTEMPTS;
-    let directory = loop {
+    loop {
         attempts -= 1;
         let directory = match tree.make_directories(&location.directories) {
             Ok(directory) => directory,
             Err(error) if is_not_found(&error) && attempts > 0 => continue,
             Err(error) => return Err(task.failed("cannot make the directory of the object", error)),
         };
-        match give_name(tree, task, key, mode, &mut temp, &directory, &location)? {
-            Named::Yes => break directory,
+        match give_name_in(tree, task, key, mode, &mut temp, &directory, &location)? {
+            Named::Yes => return Ok(directory),
             Named::DirectoryVanished if attempts > 0 => {}
             Named::DirectoryVanished => {
                 return Err(
@@ -93,11 +111,7 @@ pub(super) fn publish(
                 );
             }
         }
-    };
-    tree.sync(&directory).map_err(|errno| {
-        task.in_doubt("the object is in place and its directory could not be synced", errno)
-    })?;
-    Ok(PutOutcome::new(etag))
+    }
 }
 
 enum Named {
@@ -105,20 +119,21 @@ enum Named {
     DirectoryVanished,
 }
 
-fn give_name(
+fn give_name_in(
     tree: &Tree,
     task: &Task,
     key: &Key,
     mode: &PutMode,
     temp: &mut Temp,
-    directory: &OwnedFd,
+    directory: &Directory,
     location: &Location,
 ) -> Result<Named> {
     // Where no object is yet there is nothing to compare, and so no lock to take: the file system itself gives a
-    // free name or refuses, and whoever replaces or removes finds a name that exists.
+    // free name or refuses, and whoever replaces or removes finds a name that exists. A key whose lock is still
+    // open was replaced a moment ago, and will be there; of the others most are new.
     let may_be_free = match mode {
         PutMode::Create => true,
-        PutMode::Overwrite => statat(directory, &location.file, AtFlags::SYMLINK_NOFOLLOW).is_err(),
+        PutMode::Overwrite => !tree.locks.was_taken_lately(key.as_str()),
         PutMode::Match(_) => false,
     };
     if may_be_free {
@@ -132,7 +147,7 @@ fn give_name(
             Err(errno) => return Err(task.publish_failed("cannot move the object into place", errno)),
         }
     }
-    let _locked = tree.lock_key(key.as_str()).map_err(|errno| task.failed("cannot lock the key", errno))?;
+    let _locked = tree.locks.lock(key.as_str()).map_err(|errno| task.failed("cannot lock the key", errno))?;
     if let PutMode::Match(etag) = mode {
         check_match(tree, task, location, etag)?;
     }
@@ -150,7 +165,7 @@ fn give_name(
 fn give_free_name(
     tree: &Tree,
     temp: &mut Temp,
-    directory: &OwnedFd,
+    directory: &Directory,
     location: &Location,
 ) -> Result<(), Errno> {
     match renameat_with(&tree.tmp, &temp.name, directory, &location.file, RenameFlags::NOREPLACE) {
@@ -208,10 +223,8 @@ fn find(tree: &Tree, task: &Task, key: &Key, id: OperationId) -> Result<Resoluti
         return Ok(Resolution::NotThere { current: Some(meta(key, data_bytes, &footer)) });
     }
     // Whoever published it may have been killed, or told an error, before the name was on disk.
-    let directory = tree.open_directory(&location.directory());
-    directory.and_then(|directory| tree.sync(directory)).map_err(|errno| {
-        task.in_doubt("the object is in place and its directory could not be synced", errno)
-    })?;
+    let directory = tree.directory(&location.directory());
+    directory.and_then(|directory| directory.sync()).map_err(|errno| task.name_in_doubt(errno))?;
     Ok(Resolution::Applied(PutOutcome::new(footer.etag)))
 }
 
@@ -219,7 +232,8 @@ fn find(tree: &Tree, task: &Task, key: &Key, id: OperationId) -> Result<Resoluti
 pub(super) fn delete(tree: &Tree, key: &Key, if_match: Option<&ETag>) -> Result<()> {
     let task = Task::on(Operation::DeleteObject, key);
     let Some(directory) = unlink(tree, &task, key, if_match)? else { return Ok(()) };
-    tree.sync(directory)
+    directory
+        .sync()
         .map_err(|errno| task.in_doubt("the object is removed and its directory could not be synced", errno))
 }
 
@@ -238,7 +252,7 @@ pub(super) fn delete_many(tree: &Tree, keys: &[Key]) -> Vec<Result<()>> {
     }
     for (path, removed) in unsynced {
         // By path, not by descriptor: a thousand keys may live in as many directories.
-        let Err(error) = tree.open_directory(&path).and_then(|directory| tree.sync(directory)) else {
+        let Err(error) = tree.directory(&path).and_then(|directory| directory.sync()) else {
             continue;
         };
         for at in removed {
@@ -252,16 +266,16 @@ pub(super) fn delete_many(tree: &Tree, keys: &[Key]) -> Vec<Result<()>> {
 
 /// Takes the name of an object away. Returns the directory to be synced, also when no object was there: whoever
 /// removed it may have been killed before the sync, and we are about to say that it is gone.
-fn unlink(tree: &Tree, task: &Task, key: &Key, if_match: Option<&ETag>) -> Result<Option<OwnedFd>> {
+fn unlink(tree: &Tree, task: &Task, key: &Key, if_match: Option<&ETag>) -> Result<Option<Arc<Directory>>> {
     let location = Location::of(key);
-    let directory = match tree.open_directory(&location.directory()) {
+    let directory = match tree.directory(&location.directory()) {
         Ok(directory) => directory,
         Err(Errno::NOENT) if if_match.is_some() => return Err(task.not_found()),
         // Directories are never removed: nothing has ever been here.
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(task.failed("cannot open the directory of the object", errno)),
     };
-    let _locked = tree.lock_key(key.as_str()).map_err(|errno| task.failed("cannot lock the key", errno))?;
+    let _locked = tree.locks.lock(key.as_str()).map_err(|errno| task.failed("cannot lock the key", errno))?;
     if let Some(etag) = if_match {
         check_match(tree, task, &location, etag)?;
     }

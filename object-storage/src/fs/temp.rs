@@ -5,14 +5,15 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
 use rustix::io::{Errno, pwritev};
 
 use crate::error::Error;
 use crate::object::ETag;
 
-use super::footer::Footer;
-use super::tree::{FILE_MODE, Tree, entries, modified, random_name};
+use super::footer::{Footer, padding};
+use super::tree::{FILE_MODE, Tree, entries, modified, now, random_name};
 
 /// A file in `%tmp` that is locked while it is being written. Dropping it removes it, published or not: what
 /// was linked elsewhere stays there.
@@ -33,7 +34,7 @@ pub(super) struct Temp {
 impl Temp {
     /// Makes an empty one, with a random name that serves as the tag of what is published, too.
     pub(super) fn create(tree: &Arc<Tree>) -> Result<Temp, Errno> {
-        let name = random_name()?;
+        let name = random_name();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&tree.tmp, &name, flags, FILE_MODE)?;
         let temp = Temp { tree: tree.clone(), name, file: Arc::new(file.into()), gone: false };
@@ -50,7 +51,7 @@ impl Temp {
     /// Writes the last `chunks` of the data, then the footer, and makes the file durable.
     pub(super) fn finish(
         &self,
-        chunks: &[&[u8]],
+        chunks: &[Bytes],
         data_bytes: u64,
         footer: &mut Footer,
     ) -> Result<(), Unfinished> {
@@ -62,16 +63,17 @@ impl Temp {
 /// Writes the last chunks of a file and its footer, stamped with the present time.
 pub(super) fn write_end(
     file: &File,
-    chunks: &[&[u8]],
+    chunks: &[Bytes],
     data_bytes: u64,
     footer: &mut Footer,
 ) -> io::Result<()> {
-    // The time is that of the file system's clock, which needs no other source, and which the sweeper reads too.
-    footer.modified = modified(&fstat(file)?);
+    footer.modified = now();
     let footer = footer.encode(data_bytes);
     // At an offset, as what was written through the ring has not moved the file's own position.
     let last_bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-    let mut slices: Vec<_> = chunks.iter().copied().chain([&footer[..]]).map(IoSlice::new).collect();
+    let padding = padding(data_bytes + footer.len() as u64);
+    let mut slices: Vec<_> =
+        chunks.iter().map(Bytes::as_ref).chain([padding, &footer]).map(IoSlice::new).collect();
     write_all(file, &mut slices, data_bytes - last_bytes)
 }
 
@@ -118,7 +120,7 @@ impl Drop for Temp {
 }
 
 /// The present time by the file system's own clock, which a file made now bears.
-pub(super) fn now(tree: &Arc<Tree>) -> io::Result<SystemTime> {
+pub(super) fn file_system_now(tree: &Arc<Tree>) -> io::Result<SystemTime> {
     Ok(modified(&fstat(&Temp::create(tree)?.file)?))
 }
 
@@ -126,7 +128,7 @@ pub(super) fn now(tree: &Arc<Tree>) -> io::Result<SystemTime> {
 ///
 /// What cannot be removed stays for the next time: a sweep is a convenience and fails nobody's start.
 pub(super) fn sweep(tree: &Arc<Tree>, age: Duration) -> io::Result<usize> {
-    let now = now(tree)?;
+    let now = file_system_now(tree)?;
     let mut swept = 0;
     for entry in entries(&tree.tmp)? {
         let (name, file_type) = entry?;

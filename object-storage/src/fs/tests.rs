@@ -13,8 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::*;
@@ -286,34 +284,6 @@ async fn compare_and_swap_counts_right_between_two_stores() {
 }
 
 #[compio::test]
-async fn a_lock_that_stays_open_is_held_only_while_it_is_held() {
-    let (directory, store) = store().await;
-    let number = |key: &str| footer::crc32(key.as_bytes()) % 256;
-    let near = (0..).map(|key| key.to_string()).find(|near| {
-        // In the same place, and not the same.
-        number(near) % 16 == number("a") % 16 && number(near) != number("a")
-    });
-    let near = near.expect("one in seventeen");
-    let others = |key: &str| {
-        let path = directory.path().join(format!("%lock/{:02x}", number(key)));
-        let file = fs::File::open(path).expect("made by its holder");
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-    };
-    for _ in 0..2 {
-        let held = store.tree.lock_key("a").expect("free");
-        assert_eq!(others("a"), Err(Errno::WOULDBLOCK));
-        let near_held = store.tree.lock_key(&near).expect("not in its way");
-        assert_eq!(others(&near), Err(Errno::WOULDBLOCK));
-        drop(held);
-        assert_eq!(others("a"), Ok(()));
-        drop(near_held);
-        assert_eq!(others(&near), Ok(()));
-        // Now the other one stays open.
-        drop(store.tree.lock_key(&near).expect("free"));
-    }
-}
-
-#[compio::test]
 async fn conditions_answer_as_the_contract_says() {
     let (_directory, store) = store().await;
     let (a, b) = (key("a"), key("b/c"));
@@ -429,7 +399,7 @@ async fn planted_links_fifos_and_directories_are_never_followed_or_waited_for() 
 #[compio::test]
 async fn a_file_that_was_cut_is_corrupt_and_still_listed_and_can_be_replaced() {
     let (directory, store) = store().await;
-    for bytes in [100, 100 * KIB] {
+    for bytes in [100, 4 * KIB, 100 * KIB] {
         let (key, path) = (key("a"), directory.path().join("a"));
         store.put_bytes(&key, pattern(bytes)).await.expect("put");
         let whole = fs::metadata(&path).expect("there").len();
@@ -498,6 +468,45 @@ async fn the_sweep_takes_what_is_old_and_nobody_writes() {
     CompioFsStorage::open(directory.path(), options).await.expect("opens");
     assert_eq!(temporary_files(directory.path()), [tmp.join(&writing.name)]);
     drop(writing);
+    assert!(temporary_files(directory.path()).is_empty());
+}
+
+#[compio::test]
+async fn an_open_directory_that_somebody_takes_away_is_made_anew() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let store = CompioFsStorage::open(directory.path(), FsOptions::default()).await.expect("opens");
+    let (at, away) = (directory.path().join("a%d"), directory.path().join("away"));
+    store.put_bytes(&key("a/b"), "first").await.expect("put");
+    fs::rename(&at, &away).expect("moved");
+    store.put_bytes(&key("a/b"), "second").await.expect("put");
+    assert_eq!(store.get_bytes(&key("a/b")).await.expect("get"), "second");
+    fs::remove_dir_all(&at).expect("removed");
+    store.delete(&key("a/b"), DeleteOptions::default()).await.expect("nothing to delete");
+    store.put_bytes(&key("a/c"), "third").await.expect("put");
+    assert_eq!(store.get_bytes(&key("a/c")).await.expect("get"), "third");
+    assert_eq!(fs::read_dir(&away).expect("there").count(), 1, "nothing went where the directory was moved");
+}
+
+#[compio::test]
+async fn writes_that_share_syncs_are_all_told_how_they_ended() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let store = CompioFsStorage::open(directory.path(), FsOptions::default()).await.expect("opens");
+    let names: Vec<_> = (0..200).map(|number| format!("{}/{:02}", number % 3, number % 50)).collect();
+    let writes = names.iter().enumerate().map(|(number, name)| {
+        let (store, key) = (&store, key(name));
+        async move {
+            match number % 5 {
+                0 => store.delete(&key, DeleteOptions::default()).await.expect("deleted"),
+                // Gone, or there before: both are answers.
+                1 => drop(store.put_if_absent(&key, name.clone()).await),
+                _ => drop(store.put_bytes(&key, name.clone()).await.expect("put")),
+            }
+        }
+    });
+    join_all(writes).await;
+    for meta in store.list_all("").await.expect("list") {
+        assert_eq!(store.get_bytes(&meta.key).await.expect("get"), meta.key.as_str());
+    }
     assert!(temporary_files(directory.path()).is_empty());
 }
 

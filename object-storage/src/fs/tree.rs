@@ -9,16 +9,21 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat, fchmod, flock, fstat, fsync,
-    mkdirat, openat, openat2, statat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fchmod, fstat, fsync, mkdirat, openat, openat2,
+    statat,
 };
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
+use crate::operation_id::OperationId;
+
+use super::directory::Directory;
 use super::footer::crc32;
+use super::lock::KeyLocks;
 use super::names::{LOCK, TMP, UPLOADS, join};
 use super::options::Durability;
 
@@ -27,12 +32,9 @@ pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Permissions of every directory.
 pub(super) const DIRECTORY_MODE: Mode = Mode::RWXU;
 
-/// The number of files whose locks keep compare and replace together: keys share them by hash. With 256, two
-/// of 16 writers at work meet by chance in two of five cases, and then one waits for a rename.
-const LOCKS: u32 = 256;
-
-/// How many of them stay open: a descriptor each, for every store.
-const KEPT_LOCKS: usize = 16;
+/// How many directories stay open for those who write there: a descriptor each, for every store. Paths share the
+/// places by hash; one that finds its place taken by another is opened anew, and its syncs are not shared.
+const KEPT_DIRECTORIES: usize = 16;
 
 /// The most directories that are remembered as durable. Beyond it all are forgotten, and synced once more.
 const DURABLE_MAX: usize = 64 * 1024;
@@ -41,16 +43,15 @@ const DURABLE_MAX: usize = 64 * 1024;
 pub(super) struct Tree {
     root: OwnedFd,
     pub(super) tmp: OwnedFd,
-    locks: OwnedFd,
     pub(super) uploads: OwnedFd,
+    pub(super) locks: KeyLocks,
     pub(super) durability: Durability,
     pub(super) resolver: Resolver,
     /// Directories whose entries in all their parents are known to be on disk. What another process or task
     /// made may not be synced yet, so a directory gets in here only by a sync of our own. As directories are
     /// never removed, what is in here stays true.
     durable: Mutex<HashSet<String>>,
-    /// The locks of keys that are replaced again and again stay open.
-    kept_locks: [Mutex<KeptLock>; KEPT_LOCKS],
+    kept_directories: [Mutex<Option<Arc<Directory>>>; KEPT_DIRECTORIES],
 }
 
 /// How paths are resolved.
@@ -60,28 +61,6 @@ pub(super) enum Resolver {
     Openat2,
     /// Component by component.
     Stepwise,
-}
-
-/// The lock of a key, until it is dropped.
-#[derive(Debug)]
-pub(super) enum Locked<'a> {
-    Kept(MutexGuard<'a, KeptLock>),
-    Own(#[expect(dead_code, reason = "closing the descriptor unlocks")] OwnedFd),
-}
-
-/// The number of a lock and its open file.
-type KeptLock = Option<(u32, OwnedFd)>;
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        if let Locked::Kept(kept) = self
-            && let Some((_, file)) = &**kept
-            && flock(file, FlockOperation::Unlock).is_err()
-        {
-            // Closing it unlocks.
-            **kept = None;
-        }
-    }
 }
 
 impl Tree {
@@ -99,12 +78,12 @@ impl Tree {
         Ok(Tree {
             root,
             tmp,
-            locks,
+            locks: KeyLocks::new(locks),
             uploads,
             durability,
             resolver,
             durable: Mutex::default(),
-            kept_locks: Default::default(),
+            kept_directories: Default::default(),
         })
     }
 
@@ -121,36 +100,59 @@ impl Tree {
         self.resolver.open(&self.root, path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
-    /// Opens a directory, after making it and those above it where they are missing, so that a file synced into
-    /// it cannot be lost because of them.
+    /// The directory at a path, for those who are about to change what is in it and will sync it. The empty path is
+    /// the root.
     ///
-    /// Every write gets a descriptor of its own: the kernel reports a failed write-back once to each, so that of
-    /// those who sync a shared one only the first would hear of it.
-    pub(super) fn make_directories(&self, directories: &[String]) -> io::Result<OwnedFd> {
-        let path = directories.join("/");
-        if self.durability == Durability::None || path.is_empty() || self.durable().contains(&path) {
-            match self.open_directory(&path) {
-                Err(Errno::NOENT) => self.durable().clear(),
-                opened => return Ok(opened?),
+    /// Everybody gets a descriptor that was opened before his change: see [`Directory`].
+    pub(super) fn directory(&self, path: &str) -> Result<Arc<Directory>, Errno> {
+        let place = &self.kept_directories[crc32(path.as_bytes()) as usize % KEPT_DIRECTORIES];
+        let place = || place.lock().expect("nothing panics while it holds the lock");
+        let kept = place().clone();
+        if let Some(directory) = kept.filter(|kept| kept.path() == path && !kept.has_failed()) {
+            // To look whether somebody took it away costs a third of opening it anew.
+            if path.is_empty() || directory.is(&statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)?) {
+                return Ok(directory);
             }
+            self.durable().clear();
+        }
+        let fd = self.open_directory(path)?;
+        let opened = Arc::new(Directory::new(path.to_owned(), fd, self.durability)?);
+        *place() = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// The same, after making it and those above it where they are missing, so that a file synced into it cannot be
+    /// lost because of them.
+    pub(super) fn make_directories(&self, directories: &[String]) -> io::Result<Arc<Directory>> {
+        let path = directories.join("/");
+        match self.directory(&path) {
+            Err(Errno::NOENT) => self.durable().clear(),
+            opened if self.is_durable(&path) => return Ok(opened?),
+            _ => {}
         }
         let mut parent = self.open_directory("")?;
-        let mut path = String::new();
+        let mut below = String::new();
         for name in directories {
-            path = join(&path, name);
+            below = join(&below, name);
             make_directory(&parent, name)?;
             let child = self.resolver.open(&parent, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
-            if self.durability == Durability::Full && !self.durable().contains(&path) {
+            if !self.is_durable(&below) {
                 fsync(&parent)?;
                 let mut durable = self.durable();
                 if durable.len() == DURABLE_MAX {
                     durable.clear();
                 }
-                durable.insert(path.clone());
+                durable.insert(below.clone());
             }
             parent = child;
         }
-        Ok(parent)
+        Ok(self.directory(&path)?)
+    }
+
+    /// Whether nothing needs to be synced for the entries of a directory in its parents to be on disk, as far as
+    /// this store promises that.
+    fn is_durable(&self, path: &str) -> bool {
+        self.durability == Durability::None || path.is_empty() || self.durable().contains(path)
     }
 
     fn durable(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -162,61 +164,6 @@ impl Tree {
         match self.durability {
             Durability::Full => fsync(fd),
             Durability::None => Ok(()),
-        }
-    }
-
-    /// Waits for the lock that everybody takes who replaces or removes the object of this key, in this process
-    /// or another.
-    pub(super) fn lock_key(&self, key: &str) -> Result<Locked<'_>, Errno> {
-        let number = crc32(key.as_bytes()) % LOCKS;
-        let Ok(mut kept) = self.kept_locks[number as usize % KEPT_LOCKS].try_lock() else {
-            // Another thread of ours is at it. With a descriptor of our own we wait for it, if need be, as for
-            // another process.
-            let file = self.open_lock(number)?;
-            lock_exclusive(&file)?;
-            return Ok(Locked::Own(file));
-        };
-        let file = match kept.take() {
-            Some((kept, file)) if kept == number => file,
-            _ => self.open_lock(number)?,
-        };
-        let (_, file) = kept.insert((number, file));
-        lock_exclusive(file)?;
-        Ok(Locked::Kept(kept))
-    }
-
-    fn open_lock(&self, number: u32) -> Result<OwnedFd, Errno> {
-        let name = format!("{number:02x}");
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        // An open that may create locks the directory, against all others.
-        match openat(&self.locks, &name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => openat(&self.locks, &name, flags | OFlags::CREATE, FILE_MODE),
-            opened => opened,
-        }
-    }
-}
-
-/// The longest wait for a lock. Who holds one of a key needs it for a rename; half a minute means that he was
-/// stopped, or that his disk hangs.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// How often a lock is tried for: at first as often as a rename takes, later as seldom as costs nothing.
-const LOCK_PAUSES: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(10));
-
-/// Waits for a lock, on a thread that may block, but not for ever: `TIMEDOUT` when somebody keeps it.
-#[expect(clippy::disallowed_methods, reason = "called on the blocking pool only; flock itself has no limit")]
-pub(super) fn lock_exclusive(fd: impl AsFd) -> Result<(), Errno> {
-    let (mut pause, pause_max) = LOCK_PAUSES;
-    let mut waited = Duration::ZERO;
-    loop {
-        match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if waited >= LOCK_WAIT_MAX => return Err(Errno::TIMEDOUT),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => {
-                std::thread::sleep(pause);
-                waited += pause;
-                pause = (pause * 2).min(pause_max);
-            }
-            ended => return ended,
         }
     }
 }
@@ -301,6 +248,12 @@ pub(super) fn entries(
     }))
 }
 
+/// The present time by the clock that local file systems stamp their files with, to the second.
+pub(super) fn now() -> SystemTime {
+    UNIX_EPOCH
+        + Duration::from_secs(u64::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or(0))
+}
+
 /// When a file was last written, by the clock of its file system, to the second.
 pub(super) fn modified(stat: &Stat) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0))
@@ -315,15 +268,8 @@ pub(super) fn regular_bytes(file: &File) -> Result<Option<u64>, Errno> {
 }
 
 /// A name that nobody else comes up with: 128 random bits as 32 hexadecimal digits.
-pub(super) fn random_name() -> Result<String, Errno> {
-    let mut bytes = [0; 16];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        filled += rustix::io::retry_on_intr(|| {
-            rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
-        })?;
-    }
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
+pub(super) fn random_name() -> String {
+    OperationId::random().to_string()
 }
 
 /// Whether a text could have come from [`random_name`].

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::attributes::Attributes;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::object::ETag;
 use crate::operation_id::OperationId;
 use crate::payload::Payload;
 
 use super::blocking::Gate;
+use super::directory::SharedSync;
 use super::failure::Task;
 use super::footer::Footer;
 use super::publish::give_up_unless_first;
@@ -23,7 +22,8 @@ use super::tree::Tree;
 /// in a quarter of a millisecond, far less than it then waits for the disk.
 const ONE_CLOSURE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Writes a whole file, data and footer, makes it durable, and hands it to `publish`, in the blocking pool.
+/// Writes a whole file, data and footer, makes it durable, and hands it to `publish`, in the blocking pool. If
+/// `publish` leaves the sync of the directory to somebody else, waits for that without keeping a thread.
 ///
 /// Dropping the future before `publish` began leaves nothing; later, `publish` runs to its end all the same.
 pub(super) async fn write_file<T: Send + 'static>(
@@ -33,13 +33,13 @@ pub(super) async fn write_file<T: Send + 'static>(
     payload: Payload,
     attributes: Attributes,
     operation_id: Option<OperationId>,
-    publish: impl FnOnce(Temp, ETag) -> Result<T> + Send + 'static,
+    publish: impl FnOnce(Temp, ETag) -> Result<(T, Option<SharedSync>)> + Send + 'static,
 ) -> Result<T> {
     // Moves into the one closure that gets as far as publishing.
     let mut publish = Some(publish);
     let mut first = true;
     loop {
-        let (temp, tail) = begin(tree, gate, task, &payload).await?;
+        let (temp, rest) = begin(tree, gate, task, &payload).await?;
         let (tree, closure_task, attributes) = (tree.clone(), task.clone(), attributes.clone());
         let data_bytes = payload.len();
         let given = publish.take().expect("comes back from every closure that did not publish");
@@ -52,8 +52,7 @@ pub(super) async fn write_file<T: Send + 'static>(
                         None => Temp::create(&tree).map_err(std::io::Error::from)?,
                     };
                     let mut footer = new_footer(&temp, attributes, operation_id);
-                    let tail: Vec<&[u8]> = tail.iter().map(|chunk| &chunk[..]).collect();
-                    temp.finish(&tail, data_bytes, &mut footer)?;
+                    temp.finish(rest.chunks(), data_bytes, &mut footer)?;
                     Ok((temp, footer.etag))
                 };
                 match finish() {
@@ -65,14 +64,17 @@ pub(super) async fn write_file<T: Send + 'static>(
             })
             .await;
         match ended {
-            Some(Ended::Published(result)) => return result,
-            Some(Ended::Unfinished(again, given)) => {
+            Ended::Published(result) => {
+                let (published, shared) = result?;
+                if let Some(shared) = shared {
+                    shared.await.map_err(|errno| task.name_in_doubt(errno))?;
+                }
+                return Ok(published);
+            }
+            Ended::Unfinished(again, given) => {
                 again?;
                 publish = Some(given);
                 first = false;
-            }
-            None => {
-                return Err(task.error(ErrorKind::Indeterminate, "the runtime ended before the write did"));
             }
         }
     }
@@ -84,25 +86,24 @@ enum Ended<T, P> {
 }
 
 /// Writes a large payload into a new file, or leaves a small one to the closure that comes next. Returns the
-/// file, if it was made, and the chunks that are not in it.
+/// file, if it was made, and what is not in it.
 async fn begin(
     tree: &Arc<Tree>,
     gate: &Gate,
     task: &Task,
     payload: &Payload,
-) -> Result<(Option<Temp>, Vec<Bytes>)> {
+) -> Result<(Option<Temp>, Payload)> {
     if payload.len() <= ONE_CLOSURE_BYTES_MAX {
-        return Ok((None, payload.chunks().to_vec()));
+        return Ok((None, payload.clone()));
     }
     let tree = tree.clone();
     let temp = gate
         .run(move || Temp::create(&tree))
         .await
-        .ok_or_else(|| task.error(ErrorKind::Unavailable, "the runtime is being shut down"))?
         .map_err(|errno| task.failed("cannot make a temporary file", errno))?;
     let written = async { RingFile::new(temp.file.clone())?.write_all(payload.chunks()).await };
     written.await.map_err(|error| task.failed("cannot write the file", error))?;
-    Ok((Some(temp), Vec::new()))
+    Ok((Some(temp), Payload::new()))
 }
 
 /// The footer of a new file. Its time is filled in when the file is finished.
