@@ -135,7 +135,9 @@ pub(crate) fn attributes(headers: &Headers) -> Attributes {
             continue;
         }
         let Some((prefix, name)) = name.split_at_checked(METADATA_PREFIX.len()) else { continue };
-        if !prefix.eq_ignore_ascii_case(METADATA_PREFIX.as_bytes()) {
+        // Nearly all others are told by one character, behind what all names of S3's own begin with.
+        if !prefix[6].eq_ignore_ascii_case(&b'm') || !prefix.eq_ignore_ascii_case(METADATA_PREFIX.as_bytes())
+        {
             continue;
         }
         if let (Some(name), Some(value)) = (plain(name), plain(value)) {

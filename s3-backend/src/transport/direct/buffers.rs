@@ -108,7 +108,7 @@ pub(super) struct Room {
 impl Room {
     /// Makes room for `bytes` more behind what is in the buffer; says for how many there is room then.
     pub(super) fn make(&mut self, buffers: &Buffers, bytes: usize) -> usize {
-        let fits_medium = self.own.is_none() && bytes <= MEDIUM_BYTES;
+        let fits_medium = self.own.is_none() && bytes + self.buffer.len() <= MEDIUM_ROOM_BYTES;
         let wants_medium = fits_medium && (self.medium || bytes > SMALL_BYTES);
         let bytes = match wants_medium {
             true => bytes.max(MEDIUM_ROOM_BYTES.saturating_sub(self.buffer.len())),

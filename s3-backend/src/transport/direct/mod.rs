@@ -132,11 +132,19 @@ impl DirectTransport {
         started: Instant,
     ) -> Result<Response, SendFailure> {
         let mut now = started;
+        // Usually there is a connection at hand, and no need for a limit on waiting for one.
+        let waits = Cell::new(false);
+        let wait = |now| {
+            if !waits.replace(true) {
+                progress.enter(Stage::Connecting, now);
+            }
+        };
         loop {
             let mut permitting = pin!(self.pool.permit());
             let permit = match poll_immediate(permitting.as_mut()).await {
                 Some(permit) => permit,
                 None => {
+                    wait(now);
                     let permit = permitting.await;
                     // What follows has its own time.
                     now = clock::now();
@@ -148,6 +156,7 @@ impl DirectTransport {
             let connection = match idle {
                 Some(connection) => connection,
                 None => {
+                    wait(now);
                     let connection = Box::pin(self.connector.connect()).await.map_err(not_connected)?;
                     now = clock::now();
                     Box::new(connection)
@@ -157,7 +166,7 @@ impl DirectTransport {
                 // It was closed while it lay idle. Every one that was is gone after this, so there is an end to it.
                 Err(failure) if was_idle && failure.reach == Reach::NotSent => {
                     now = clock::now();
-                    progress.enter(Stage::Connecting, now);
+                    waits.set(false);
                 }
                 result => return result,
             }
@@ -335,16 +344,14 @@ fn whole_body(heard: &mut VecDeque<Bytes>, length: u64) -> Option<Bytes> {
 
 impl<'a> Progress<'a> {
     fn new(watch: &'a Watch, limits: &'a StageLimits, started: Instant) -> Progress<'a> {
-        let progress = Progress {
+        Progress {
             watch,
             limits,
             ends: started + limits.total,
             stage: Cell::new(Stage::Connecting),
             takes: Cell::new(Duration::ZERO),
             reach: Cell::new(Reach::NotSent),
-        };
-        progress.enter(Stage::Connecting, started);
-        progress
+        }
     }
 
     fn enter(&self, stage: Stage, now: Instant) {
