@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use object_storage::limits::PART_BYTES_MAX;
+use object_storage::limits::{LIST_PAGE_MAX, PART_BYTES_MAX};
 use object_storage::{
     CompleteOptions, ETag, Error, ErrorKind, Key, LocalBoxFuture, MultipartUpload, Operation, OperationId,
     PageToken, Part, PartNumber, PartsPage, Payload, PutMode, PutOutcome, Result, UploadId,
@@ -163,7 +163,8 @@ impl MultipartUpload for S3MultipartUpload {
 
     fn list_parts_page<'a>(&'a self, page: Option<&'a PageToken>) -> LocalBoxFuture<'a, Result<PartsPage>> {
         Box::pin(async move {
-            let list = ListParts { key: &self.upload.key, upload_id: &self.upload.id, page };
+            let (key, upload_id) = (&self.upload.key, &self.upload.id);
+            let list = ListParts { key, upload_id, page, parts_max: LIST_PAGE_MAX };
             let listed = self.driver().run(&list).await?;
             if listed.takes_crc64nvme && self.driver().sends_checksums() {
                 self.checksums.set(true);

@@ -159,7 +159,8 @@ impl Asked<'_> {
     fn parts(&self) {
         let (key, upload_id) = (key("k"), UploadId::new("u"));
         for (page, after) in [(None, 0), (Some(PageToken::new("3")), 3)] {
-            let list = ListParts { key: &key, upload_id: &upload_id, page: page.as_ref() };
+            let list =
+                ListParts { key: &key, upload_id: &upload_id, page: page.as_ref(), parts_max: LIST_PAGE_MAX };
             let Some(found) = self.put_to(&list) else { continue };
             let parts = &found.page.parts;
             assert_eq!(parts.len(), found.checksums.len());

@@ -96,7 +96,7 @@ impl Upload {
 
     /// Whether the store knows the upload no more. Where that cannot be found out, its word for the abort is taken.
     pub(super) async fn is_gone(&self) -> bool {
-        let list = ListParts { key: &self.key, upload_id: &self.id, page: None };
+        let list = ListParts { key: &self.key, upload_id: &self.id, page: None, parts_max: 1 };
         match self.driver.clear_away(&list).await {
             Ok(_) => false,
             Err(error) => {

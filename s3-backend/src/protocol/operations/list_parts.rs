@@ -8,13 +8,14 @@ use crate::protocol::checksum::Crc64Nvme;
 use crate::protocol::limits::xml_bytes_max;
 use crate::protocol::memory::Need;
 use crate::protocol::request::Method;
-use object_storage::limits::LIST_PAGE_MAX;
 use object_storage::{ETag, PageToken, Part, PartNumber, PartsPage, UploadId};
 
 pub(crate) struct ListParts<'a> {
     pub(crate) key: &'a Key,
     pub(crate) upload_id: &'a UploadId,
     pub(crate) page: Option<&'a PageToken>,
+    /// How many to ask for, at most [`LIST_PAGE_MAX`](object_storage::limits::LIST_PAGE_MAX). The answer may take as much memory as they need.
+    pub(crate) parts_max: usize,
 }
 
 /// Parts, and what the store says of their bytes.
@@ -50,7 +51,7 @@ impl Action for ListParts<'_> {
         let request = place.object(Self::OPERATION, self.key, Method::Get)?;
         Ok(request
             .query("uploadId", self.upload_id.as_str())
-            .query("max-parts", LIST_PAGE_MAX.to_string())
+            .query("max-parts", self.parts_max.to_string())
             .query_if("part-number-marker", marker.map(|marker| marker.to_string())))
     }
 
@@ -59,7 +60,7 @@ impl Action for ListParts<'_> {
     }
 
     fn answer_bytes_max(&self) -> usize {
-        xml_bytes_max(LIST_PAGE_MAX)
+        xml_bytes_max(self.parts_max)
     }
 
     fn need(&self) -> Need {
@@ -82,8 +83,8 @@ impl Action for ListParts<'_> {
             root.text_of("ChecksumAlgorithm").is_some_and(|algorithm| algorithm.trim() == "CRC64NVME");
         let parts: Option<Vec<Part>> = root.children_named("Part").map(part).collect();
         let parts = parts.ok_or_else(|| Refusal::violation(head, "a part without number, tag or size"))?;
-        if parts.len() > LIST_PAGE_MAX {
-            return Err(Refusal::violation(head, "more parts than a page may hold"));
+        if parts.len() > self.parts_max {
+            return Err(Refusal::violation(head, "more parts than were asked for"));
         }
         // SeaweedFS names a part as often as it was sent. Twice the same says the same; two that differ say nothing.
         let (parts, checksums): (Vec<Part>, Vec<_>) = {
@@ -110,6 +111,8 @@ impl Action for ListParts<'_> {
 
 #[cfg(test)]
 mod tests {
+    use object_storage::limits::LIST_PAGE_MAX;
+
     use super::super::testing::{head, key, place};
     use super::*;
 
@@ -117,7 +120,7 @@ mod tests {
     fn parts_are_read_in_order_or_not_at_all() {
         let key = key("k");
         let upload_id = UploadId::new("u");
-        let list = ListParts { key: &key, upload_id: &upload_id, page: None };
+        let list = ListParts { key: &key, upload_id: &upload_id, page: None, parts_max: LIST_PAGE_MAX };
         let read = |inside: &str| {
             let body = format!("<ListPartsResult>{inside}</ListPartsResult>");
             list.read(&place(""), &head(200, &[]), body.as_bytes())
@@ -147,5 +150,17 @@ mod tests {
         let parts = |to: u32| (1..=to).map(|number| part(&number.to_string())).collect::<String>();
         assert_eq!(read(&parts(1000)).expect("a page").page.parts.len(), 1000);
         assert!(read(&parts(1001)).is_err());
+    }
+
+    #[test]
+    fn who_wants_to_know_whether_there_is_any_part_asks_for_one_and_keeps_no_more() {
+        let key = key("k");
+        let upload_id = UploadId::new("u");
+        let list = ListParts { key: &key, upload_id: &upload_id, page: None, parts_max: 1 };
+        let request = list.request(&place("")).expect("a request");
+        assert!(request.query.iter().any(|(name, value)| (*name, &**value) == ("max-parts", "1")));
+        assert!(list.answer_bytes_max() < 100 * 1024);
+        let all = ListParts { parts_max: LIST_PAGE_MAX, ..list };
+        assert_eq!(all.answer_bytes_max(), xml_bytes_max(LIST_PAGE_MAX));
     }
 }
