@@ -70,6 +70,12 @@ impl Concurrency {
         Some(Turn { lowered: self.lowered, forgotten: self.forgotten })
     }
 
+    /// The turn of a request that was let go a while ago and begins only now, unless it no longer counts: then others have
+    /// gone instead, and it has to ask again.
+    pub(crate) fn go(&self, turn: Turn) -> Option<Turn> {
+        (turn.forgotten == self.forgotten).then_some(Turn { lowered: self.lowered, ..turn })
+    }
+
     /// A request has ended. `throttled`: the store asked for less; `None`: it said nothing to this.
     pub(crate) fn end(&mut self, turn: &Turn, throttled: Option<bool>) {
         if turn.forgotten == self.forgotten {
