@@ -18,7 +18,7 @@ use crate::clock;
 use crate::deadline::{Deadlines, Elapsed};
 use crate::memory::{Full, Held, Memory};
 use crate::protocol::budget::Budget;
-use crate::protocol::concurrency::{SILENCE_MAX, turn_wait_max};
+use crate::protocol::concurrency::{SILENCE_MAX, wait_max};
 use crate::protocol::error::{Class, Refusal};
 use crate::protocol::exchange::{Ended, Exchange, Moment, Sighting, Step, Trace, Unanswered};
 use crate::protocol::limits::{DRAIN_TIME_MAX, ERROR_BODY_BYTES_MAX};
@@ -286,7 +286,7 @@ impl Driver {
         // Before anything is made for it, and before it waits for anything else.
         let (held, mut now) = match self.memory.take(need) {
             Ok(held) => (held, Some(started)),
-            Err(Full) => (Box::pin(self.memory_for(action, need, started + time_max)).await?, None),
+            Err(Full) => (Box::pin(self.memory_for(action, need, started + wait_max(time_max))).await?, None),
         };
         let request = action.request(&self.route().place)?;
         let time_max = time_max.saturating_add(self.time_of_bytes(&request));
@@ -330,7 +330,7 @@ impl Driver {
         }
     }
 
-    /// Waits for the memory that an operation needs. It has nothing meanwhile, and nothing of it was sent.
+    /// Waits for the memory that an operation needs, for at most [half](wait_max) of its time. It has nothing meanwhile, and nothing of it was sent.
     async fn memory_for<A: Action>(&self, action: &A, need: Need, ends: Instant) -> Result<Option<Held>> {
         match self.deadlines.within(ends, pin!(self.memory.wait(need))).await {
             Ok(held) => Ok(held),
@@ -341,7 +341,7 @@ impl Driver {
                 };
                 let message = format!(
                     "nothing was sent: the {} bytes that `memory_limit` has for {what} were kept by {keepers} for \
-                     the operation's whole time",
+                     half of the operation's time",
                     self.memory.bytes_max(need)
                 );
                 let error = Error::new(ErrorKind::Timeout, A::OPERATION, message);
@@ -456,9 +456,9 @@ impl Driver {
         }
     }
 
-    /// Waits for a turn, for at most [half](turn_wait_max) of the time that is left.
+    /// Waits for a turn, for at most [half](wait_max) of the time that is left.
     async fn turn(&self, now: Instant, ends: Instant) -> Option<UnderWay<'_>> {
-        let until = now + turn_wait_max(ends.saturating_duration_since(now));
+        let until = now + wait_max(ends.saturating_duration_since(now));
         let mut turn = pin!(self.turns.begin());
         let mut now = now;
         while now < until {

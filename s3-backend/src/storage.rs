@@ -51,7 +51,7 @@ use crate::verified::Verified;
 ///
 /// What the operations of a store keep in memory at once is limited by
 /// [`memory_limit`](object_storage::config::ObjectConfig::memory_limit). Puts, parts, pages and gets beyond it wait in the
-/// order in which they came, with nothing sent, for at most the operation's time; then they are
+/// order in which they came, with nothing sent, for at most half of the operation's time; then they are
 /// [`ErrorKind::Timeout`]. Whoever holds more open bodies than there is room for waits for itself.
 ///
 /// # Uploads that are given up

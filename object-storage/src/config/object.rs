@@ -280,8 +280,9 @@ impl ObjectConfig {
     /// does not read hold up other gets, and no write. An operation that needs more than its share has, such as a put of
     /// 1 GiB, waits until nobody has any of it and then has all of it, alone.
     ///
-    /// Waiting is part of the operation's time: [`Timeouts::operation`] after its beginning it ends as
-    /// [`Timeout`](crate::ErrorKind::Timeout), and nothing was sent. Dropping its future gives up the place.
+    /// Waiting is part of the operation's time: when half of [`Timeouts::operation`] has gone by it ends as
+    /// [`Timeout`](crate::ErrorKind::Timeout), and nothing was sent. (Who was let in later might have no time left for an
+    /// answer.) Dropping its future gives up the place.
     ///
     /// Not counted, because bounded otherwise: what a
     /// [`BufferedMultipartWriter`](crate::BufferedMultipartWriter) gathers (at most its concurrency and one, times the

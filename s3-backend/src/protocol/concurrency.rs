@@ -113,10 +113,11 @@ impl Concurrency {
     }
 }
 
-/// How long to wait for a turn when so much of the operation's time is left. Who gets one shall have time to use
-/// it: were the whole time waited, then a store that has recovered would go on getting only requests whose callers are about
-/// to give up, and no success would ever raise the limit.
-pub(crate) fn turn_wait_max(left: Duration) -> Duration {
+/// How long to wait in line, for memory or for a turn, when so much of the operation's time is left. Who is let in shall
+/// have time to use it: were the whole time waited, then a store that has recovered would go on getting only requests
+/// whose callers are about to give up, and no success would ever raise the limit; and a write that is sent in its last
+/// moment ends in doubt, where it need not have been sent.
+pub(crate) fn wait_max(left: Duration) -> Duration {
     left / 2
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use object_storage::config::ObjectConfigBuilder;
-use object_storage::{ErrorKind, GetOptions, ObjectStorage, Payload, PutMode};
-use tests::scripted::{Act, Answer, Server, Setup};
+use futures_util::future::{join, join_all};
+use object_storage::config::{BODY_WINDOW_BYTES, ObjectConfigBuilder};
+use object_storage::{ErrorKind, GetOptions, ObjectStorage, Payload, PutMode, PutOptions};
+use tests::scripted::{Act, Answer, Server, Setup, answer};
 
 use crate::operations::{Effect, Op, READS, WRITES, key, put_options};
 use crate::store::{SHORT, SOON, config, kind_of, now, open, outcome, run};
@@ -209,5 +209,42 @@ fn a_large_body_that_trickles_arrives() {
         let got = store.get(&key("k"), GetOptions::default()).await.expect("opened");
         assert!(got.body.bytes().await.expect("all of it") == body);
         assert_eq!(outcome(&Op::Get.run(&store).await, &server), None);
+    });
+}
+
+/// The store gives all its memory to one, and takes long; the other would be let in with a quarter of its time left.
+#[test]
+fn who_waits_for_memory_for_half_of_its_time_sends_nothing() {
+    run(async {
+        let good = answer(Op::Put.good())[1..].to_vec();
+        let slow = |pause| [vec![Act::ReadAll, Act::Pause(pause)], good.clone()].concat();
+        let server = Server::new(vec![slow(SHORT * 6), slow(SHORT * 6)]);
+        let part = 5 * 1024 * 1024;
+        let store = open(
+            config(server.address())
+                .attempts_max(1)
+                .multipart_part_size(part)
+                .memory_limit(part + BODY_WINDOW_BYTES)
+                .connect_timeout(SHORT)
+                .send_timeout(SHORT)
+                .head_timeout(SHORT * 8)
+                .body_timeout(SHORT)
+                .operation_timeout(SHORT * 8),
+        )
+        .await;
+        let started = now();
+        let (large, small) = (key("large"), key("small"));
+        let large = store.put(&large, vec![b'x'; 5 * 1024 * 1024].into(), PutOptions::default());
+        let small = async {
+            let ended = store.put(&small, "x".into(), PutOptions::default()).await;
+            (ended, started.elapsed())
+        };
+        let (large, (small, took)) = join(large, small).await;
+        large.expect("stored");
+        let error = small.expect_err("it did not get its memory in time");
+        assert_eq!(kind_of(&error, Some(&server)), ErrorKind::Timeout, "{error:?}");
+        assert!(error.message().contains("nothing was sent"), "{error}");
+        assert!((SHORT * 4..SHORT * 6).contains(&took), "{took:?}");
+        assert_eq!(server.seen().len(), 1);
     });
 }

@@ -17,7 +17,7 @@ use super::super::world::LOOK_TIME_MAX;
 use super::{BEGINS, Client, ENDS, Load, Outage, Scenario, Toll, WATCHED, Work};
 use crate::protocol::address::Address;
 use crate::protocol::budget::Budget;
-use crate::protocol::concurrency::{Concurrency, SILENCE_MAX, Turn, turn_wait_max};
+use crate::protocol::concurrency::{Concurrency, SILENCE_MAX, Turn, wait_max};
 use crate::protocol::exchange::{Ended, Exchange, Moment, Sighting, Step, Unanswered};
 use crate::protocol::operations::Place;
 use crate::protocol::retry::RetryPolicy;
@@ -268,7 +268,7 @@ impl Shard<'_> {
                     let left = operation.ends().saturating_sub(self.now);
                     self.waiting.push_back(number);
                     self.look_for_room();
-                    return self.schedule(turn_wait_max(left), Event::TurnMissed(number, attempts));
+                    return self.schedule(wait_max(left), Event::TurnMissed(number, attempts));
                 }
                 Step::Wait(pause) => return self.schedule(pause, Event::Go(number)),
                 Step::Look
