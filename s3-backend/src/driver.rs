@@ -311,6 +311,8 @@ impl Driver {
                         // The usual end needs neither a clock nor a die.
                         ended @ Ended::Done(_) => {
                             exchange.ended(ended, Moment::at_ease(&mut budget.borrow_mut()));
+                            self.budget_of_looks.borrow_mut().store_serves();
+                            self.budget_of_aborts.borrow_mut().store_serves();
                         }
                         ended => exchange.ended(ended, self.moment(started, &mut budget.borrow_mut())),
                     }

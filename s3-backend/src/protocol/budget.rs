@@ -15,7 +15,7 @@ pub(crate) struct Budget {
     tokens_max: u32,
     /// When a retry was last granted although there was nothing left to pay it with.
     floor_at: Option<Duration>,
-    /// How many were asked for since the last success, and how many of them granted unpaid.
+    /// How many were asked for since the last success, whoever had it, and how many of them granted unpaid.
     wanted: u32,
     unpaid: u32,
 }
@@ -99,6 +99,12 @@ impl Budget {
 
     fn gain(&mut self, tokens: u32) {
         self.tokens = self.tokens.saturating_add(tokens).min(self.tokens_max);
+        self.store_serves();
+    }
+
+    /// Something succeeded that earns nothing here: the outage that was saved in is over. (Were that learned from looks
+    /// alone, then the next 49 would be withheld, however long after it they are wanted.)
+    pub(crate) fn store_serves(&mut self) {
         self.wanted = 0;
         self.unpaid = 0;
     }
@@ -162,6 +168,19 @@ mod tests {
         assert!((0..49).all(|_| !budget.admits_look(second(1))));
         budget.look_ended(true);
         assert!((0..100).all(|_| budget.admits_look(second(1))), "the store answers again");
+    }
+
+    #[test]
+    fn a_look_long_after_an_outage_is_made_once_anything_has_succeeded() {
+        let mut budget = Budget::of_looks();
+        for _ in 0..6 {
+            assert!(budget.admits_look(second(0)));
+            budget.look_ended(false);
+        }
+        assert!(!budget.admits_look(second(3600)), "for all that is known the store is still out");
+        budget.store_serves();
+        assert!(budget.admits_look(second(3600)));
+        assert!(!budget.admits_look(second(3600)), "one a second, until looks are answered again");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Every operation, cut at every stage: who may be tried again, and what may be said of it.
 
+use std::time::Duration;
+
 use futures_util::future::{join_all, ready};
 use futures_util::stream::{self, StreamExt as _};
 use object_storage::{
@@ -397,4 +399,28 @@ fn what_is_gone_already_counts_as_deleted() {
         let result = op.run(&store(&server).await).await;
         assert_eq!(outcome(&result, &server), expected, "{op:?} {code}: {result:?}");
     })));
+}
+
+/// After an outage in which looks failed, the first write in doubt is looked at again once anything has succeeded.
+#[test]
+fn looks_come_back_after_an_outage_whatever_it_is_that_succeeds() {
+    run(async {
+        let lost = || vec![Act::ReadAll, Act::Close];
+        // Six creations with a look each: five are paid for, and one a second is free.
+        let outage = vec![lost(); 12];
+        let after = vec![Op::Get.good_step(), lost(), Op::another_is_there()];
+        let server = Server::new([outage, after].concat());
+        let store = open(config(server.address()).attempts_max(1)).await;
+        for _ in 0..6 {
+            let result = Op::Create.run(&store).await;
+            assert_eq!(outcome(&result, &server), Some(ErrorKind::Indeterminate), "{result:?}");
+        }
+        assert_eq!(server.seen().len(), 12);
+        compio::time::sleep(Duration::from_millis(1100)).await;
+        Op::Get.run(&store).await.expect("the store is back");
+        let _result = Op::Create.run(&store).await;
+        let methods: Vec<_> = server.seen().iter().skip(12).map(|seen| seen.request_line()).collect();
+        assert_eq!(methods.len(), 3, "a get, a creation, and a look: {methods:?}");
+        assert!(methods[2].starts_with("HEAD "), "{methods:?}");
+    });
 }

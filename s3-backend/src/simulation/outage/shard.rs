@@ -414,7 +414,11 @@ impl Shard<'_> {
             None => (&mut operation.main, operation.began, &mut self.budget),
         };
         let (elapsed, jitter) = (self.now - began, self.random.jitter());
+        let serves = matches!(ended, Ended::Done(_));
         exchange.ended(ended, Moment { elapsed, now: self.now, jitter, budget });
+        if serves {
+            self.budget_of_looks.store_serves();
+        }
         self.advance(number);
     }
 

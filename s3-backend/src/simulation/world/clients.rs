@@ -243,7 +243,11 @@ impl<'n> World<'n> {
         let budget = if looks { &mut client.budget_of_looks } else { &mut client.budget };
         let elapsed = self.now - drive.began;
         let at = Moment { elapsed, now: self.now, jitter: self.random.jitter(), budget };
+        let serves = matches!(ended, Ended::Done(_));
         drive.exchange.ended(ended, at);
+        if serves {
+            client.budget_of_looks.store_serves();
+        }
         self.advance(to.client);
     }
 
