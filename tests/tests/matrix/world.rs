@@ -32,7 +32,7 @@ pub(crate) struct Target {
 }
 
 /// The least that a wait may take which ends a silent play: long beside what a busy machine takes to answer.
-const SILENCE: Duration = Duration::from_millis(600);
+const SILENCE: Duration = Duration::from_millis(1200);
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What was there before, and what is to be there after.
