@@ -1,17 +1,19 @@
 //! [`Admission`]: which operations a store still begins, and how many are under way, so that it can be shut down.
 
-use std::cell::{Cell, RefCell};
-use std::task::{Context, Poll, Waker};
+use std::cell::Cell;
+use std::task::{Context, Poll};
 
 use object_storage::{Error, ErrorKind, Operation, Result};
+
+use crate::wakers::{Place, Wakers};
 
 /// What one store has under way.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     phase: Cell<Phase>,
     under_way: Cell<usize>,
-    /// The shutdown that waits for the last of them.
-    waiting: RefCell<Option<Waker>>,
+    /// The shutdowns that wait for the last of them.
+    waiting: Wakers,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,12 +50,17 @@ impl Admission {
         self.under_way.get()
     }
 
-    /// Ready when nothing is under way. One waits at a time; the last that asked is woken.
-    pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// For one who waits until nothing is under way.
+    pub(crate) fn place(&self) -> Place<'_> {
+        self.waiting.place()
+    }
+
+    /// Ready when nothing is under way. Who has `place` is woken then.
+    pub(crate) fn poll_idle(&self, place: &Place<'_>, cx: &mut Context<'_>) -> Poll<()> {
         if self.under_way.get() == 0 {
             return Poll::Ready(());
         }
-        *self.waiting.borrow_mut() = Some(cx.waker().clone());
+        place.wait(cx.waker());
         Poll::Pending
     }
 }
@@ -62,11 +69,8 @@ impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         let left = self.0.under_way.get() - 1;
         self.0.under_way.set(left);
-        if left == 0
-            && self.0.phase.get() != Phase::Open
-            && let Some(waker) = self.0.waiting.take()
-        {
-            waker.wake();
+        if left == 0 && self.0.phase.get() != Phase::Open {
+            self.0.waiting.wake_all();
         }
     }
 }

@@ -422,6 +422,7 @@ impl Driver {
             }
         };
         let limits = self.limits(A::OPERATION, request, nth, began, left);
+        action.sending();
         let sent = route.transport.send(&signed, &limits).await;
         route.signing.sent(signed);
         let ended = match sent {

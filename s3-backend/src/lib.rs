@@ -53,6 +53,8 @@ mod transport;
 mod turns;
 #[cfg(feature = "direct")]
 mod verified;
+#[cfg(feature = "direct")]
+mod wakers;
 
 #[cfg(feature = "direct")]
 pub use crate::host::system_host;

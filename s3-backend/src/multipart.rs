@@ -15,7 +15,7 @@ use crate::protocol::checksum::{Crc64Nvme, content_md5};
 use crate::protocol::operations::{
     AbortMultipartUpload, CompleteMultipartUpload, ListParts, PartsDigest, UploadPart,
 };
-use crate::reaper::{Reaper, Upload};
+use crate::reaper::{Reaper, Stage, Upload};
 
 #[derive(Debug)]
 pub(crate) struct S3MultipartUpload {
@@ -75,6 +75,12 @@ impl S3MultipartUpload {
         Error::new(kind, operation, message).with_key(&self.upload.key)
     }
 
+    /// Whether the store refuses this because it was shut down, and nothing is left of the upload: its shutdown has
+    /// aborted it, and who still cleans up after it may be told so.
+    fn was_seen_to(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::ShutDown && self.upload.stage() == Stage::Over
+    }
+
     fn check(&self, parts: &[Part], mode: &PutMode) -> Result<()> {
         let operation = Operation::CompleteMultipartUpload;
         if parts.is_empty() {
@@ -114,10 +120,10 @@ impl MultipartUpload for S3MultipartUpload {
             let part = UploadPart { key, upload_id, number, payload, checksum, md5 };
             let sending = self.upload.sending_part();
             let sent = self.driver().run(&part).await;
-            if !sent.as_ref().is_err_and(Error::is_indeterminate) {
+            if !sent.as_ref().map_or_else(Error::is_indeterminate, |sent| sent.maybe_again) {
                 sending.settled();
             }
-            let part = sent?;
+            let part = sent?.part;
             if let Some(checksum) = checksum {
                 self.remember(&part, checksum);
             }
@@ -136,9 +142,18 @@ impl MultipartUpload for S3MultipartUpload {
             let digest = digest.then(|| PartsDigest::new(parts, |part| self.checksum_of(part)));
             let (key, upload_id, stamp) = (&self.upload.key, &self.upload.id, self.operation_id);
             let driven_before = self.given;
-            let complete =
-                CompleteMultipartUpload { key, upload_id, parts, options, digest, stamp, driven_before };
             let completing = self.reaper.completing(&self.upload);
+            let sent = Some(completing.sent());
+            let complete = CompleteMultipartUpload {
+                key,
+                upload_id,
+                parts,
+                options,
+                digest,
+                stamp,
+                driven_before,
+                sent,
+            };
             let completed = self.driver().run(&complete).await;
             match &completed {
                 Ok(_) => completing.completed(),
@@ -152,7 +167,10 @@ impl MultipartUpload for S3MultipartUpload {
     fn abort(&self) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let (key, upload_id) = (&self.upload.key, &self.upload.id);
-            self.driver().run(&AbortMultipartUpload { key, upload_id }).await?;
+            match self.driver().run(&AbortMultipartUpload { key, upload_id }).await {
+                Err(error) if self.was_seen_to(&error) => return Ok(()),
+                ended => ended?,
+            }
             // Else there may be parts of it again.
             if self.upload.is_settled() {
                 self.reaper.over(&self.upload, true);
@@ -165,7 +183,12 @@ impl MultipartUpload for S3MultipartUpload {
         Box::pin(async move {
             let (key, upload_id) = (&self.upload.key, &self.upload.id);
             let list = ListParts { key, upload_id, page, parts_max: LIST_PAGE_MAX };
-            let listed = self.driver().run(&list).await?;
+            let listed = match self.driver().run(&list).await {
+                Err(error) if self.was_seen_to(&error) => {
+                    return Err(self.refuse(Operation::ListParts, ErrorKind::NotFound, "the upload is over"));
+                }
+                listed => listed?,
+            };
             if listed.takes_crc64nvme && self.driver().sends_checksums() {
                 self.checksums.set(true);
                 for (part, checksum) in listed.page.parts.iter().zip(listed.checksums) {

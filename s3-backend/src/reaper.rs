@@ -3,6 +3,7 @@
 //! Dropping a handle makes no request and no task: it leaves the upload in a queue, and wakes a task that was spawned
 //! when the store's first upload was begun. The task ends with the store, once nothing is left to do, or with its runtime.
 
+mod completing;
 mod creating;
 mod upload;
 
@@ -20,9 +21,12 @@ use futures_util::future::{LocalBoxFuture, poll_fn};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use object_storage::{ShutdownReport, UploadInfo};
 
-use self::creating::Creating;
+use self::completing::Completing;
 pub(crate) use self::creating::Creation;
+use self::creating::{Carrying, Creating};
+use self::upload::Left;
 pub(crate) use self::upload::{Stage, Upload};
+use crate::wakers::{Place, Wakers};
 
 /// How many uploads are being aborted at once. Whoever drops more than that at a time is ending, or in trouble, and in
 /// both cases the store has enough to do.
@@ -60,7 +64,13 @@ pub(crate) struct Reaper(Rc<Shared>);
 
 /// What the task holds too. It holds no store, or the store would live as long as its runtime.
 #[derive(Default)]
-struct Shared(RefCell<State>);
+struct Shared {
+    state: RefCell<State>,
+    /// Pauses that a shutdown cuts short.
+    pausing: Wakers,
+    /// The shutdowns that wait for all this.
+    waiting: Wakers,
+}
 
 #[derive(Default)]
 struct State {
@@ -72,22 +82,19 @@ struct State {
     /// What the task is at.
     active: Vec<Rc<Upload>>,
     creations_active: usize,
-    /// Uploads that are not tried any more until somebody shuts the store down.
-    given_up: Vec<Rc<Upload>>,
-    /// Completions that were sent and not answered yet.
+    /// Uploads that are not tried any more until somebody shuts the store down; the last given up last.
+    given_up: VecDeque<Rc<Upload>>,
+    /// Completions that have begun and not ended.
     completing: usize,
     aborted: usize,
     in_doubt: usize,
-    is_draining: bool,
+    /// Shutdowns under way.
+    drains: usize,
     /// The store and all handles are gone.
     is_orphaned: bool,
     has_task: bool,
     is_stopped: bool,
     task: Option<Waker>,
-    /// Pauses that a shutdown cuts short.
-    pausing: Vec<Waker>,
-    /// The shutdown that waits for all this.
-    waiting: Option<Waker>,
 }
 
 impl State {
@@ -104,7 +111,7 @@ impl Reaper {
 
     /// Makes the task if there is none: there was no need yet, or its runtime ended.
     pub(crate) fn start(&self) {
-        let state = self.0.0.borrow();
+        let state = self.0.state.borrow();
         if state.has_task || state.is_stopped {
             return;
         }
@@ -112,22 +119,22 @@ impl Reaper {
         let task = work(Rc::clone(&self.0));
         // Detached: dropping the handle would end it. Without a runtime nothing can be begun either.
         let spawned = Runtime::try_with_current(|runtime| runtime.spawn(task).detach());
-        self.0.0.borrow_mut().has_task = spawned.is_ok();
+        self.0.state.borrow_mut().has_task = spawned.is_ok();
     }
 
     /// Remembers to abort this upload.
     pub(crate) fn tie(&self, upload: &Rc<Upload>) {
-        if upload.stage() == Stage::Free {
-            upload.enter(Stage::Tied);
-            self.0.0.borrow_mut().tied.insert(Rc::as_ptr(upload).addr(), Rc::clone(upload));
+        if upload.stage_unless_joined() == Stage::Free {
+            upload.enter_unless_joined(Stage::Tied);
+            self.0.state.borrow_mut().tied.insert(Rc::as_ptr(upload).addr(), Rc::clone(upload));
             self.start();
         }
     }
 
     /// Forgets an upload: it is over, or was seen to be gone.
     pub(crate) fn over(&self, upload: &Rc<Upload>, aborted: bool) {
-        let before = upload.enter(Stage::Over);
-        let mut state = self.0.0.borrow_mut();
+        let before = upload.enter_unless_joined(Stage::Over);
+        let mut state = self.0.state.borrow_mut();
         if aborted && matches!(before, Stage::Tied | Stage::Left) {
             state.aborted += 1;
         }
@@ -140,22 +147,20 @@ impl Reaper {
     pub(crate) fn dropped(&self, upload: &Rc<Upload>) {
         if upload.stage() == Stage::Tied {
             upload.enter(Stage::Left);
-            let tied = self.0.0.borrow_mut().tied.remove(&Rc::as_ptr(upload).addr());
+            let tied = self.0.state.borrow_mut().tied.remove(&Rc::as_ptr(upload).addr());
             self.0.leave(Rc::clone(upload));
             drop(tied);
         }
     }
 
-    /// The completion of this upload is sent from now on: it is not aborted any more.
+    /// The completion of this upload has begun: it is not aborted meanwhile.
     pub(crate) fn completing<'a>(&'a self, upload: &'a Rc<Upload>) -> Completing<'a> {
-        let before = upload.enter(Stage::Completing);
-        self.0.0.borrow_mut().completing += 1;
-        Completing { reaper: self, upload, before, ended: Stage::InDoubt }
+        Completing::new(self, upload)
     }
 
     /// Somewhere there may be an upload whose id is not known.
     pub(crate) fn in_doubt(&self) {
-        self.0.0.borrow_mut().in_doubt += 1;
+        self.0.state.borrow_mut().in_doubt += 1;
     }
 
     /// Creates an upload with this future, and if the caller goes before the answer comes, aborts it.
@@ -165,22 +170,31 @@ impl Reaper {
     }
 
     /// Begins to abort everything that can be, also what is tied to handles that live.
-    pub(crate) fn begin_drain(&self) {
-        let mut state = self.0.0.borrow_mut();
-        state.is_draining = true;
+    pub(crate) fn drain(&self) -> Draining<'_> {
+        let mut state = self.0.state.borrow_mut();
+        state.drains += 1;
         state.is_stopped = false;
-        state.aborted = 0;
-        let again: Vec<_> = state.given_up.drain(..).collect();
+        let again = std::mem::take(&mut state.given_up);
         state.queue.extend(again);
-        let pausing = std::mem::take(&mut state.pausing);
+        let aborted_before = state.aborted;
         drop(state);
-        pausing.into_iter().for_each(Waker::wake);
+        self.0.pausing.wake_all();
         self.start();
+        Draining { reaper: self, place: self.0.waiting.place(), aborted_before }
     }
+}
 
+/// A shutdown under way. Dropped without its [end](Self::end) it leaves the task to go on as before.
+pub(crate) struct Draining<'a> {
+    reaper: &'a Reaper,
+    place: Place<'a>,
+    aborted_before: usize,
+}
+
+impl Draining<'_> {
     /// Ready when there is nothing left to do, or nothing more is tried.
-    pub(crate) fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.0.borrow_mut();
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.reaper.0.state.borrow_mut();
         let tied: Vec<_> = state
             .tied
             .extract_if(.., |_, upload| upload.stage() == Stage::Tied)
@@ -194,24 +208,20 @@ impl Reaper {
         if state.queue.is_empty() && state.active.is_empty() && creating == 0 && state.completing == 0 {
             return Poll::Ready(());
         }
-        let before = state.waiting.replace(cx.waker().clone());
         let task = state.task.take();
         drop(state);
-        // It may own what looks at this state.
-        drop(before);
+        self.place.wait(cx.waker());
         if let Some(task) = task {
             task.wake();
         }
         Poll::Pending
     }
 
-    /// Ends the task, and says what was done and what is left.
-    pub(crate) fn end_drain(&self) -> ShutdownReport {
-        let mut state = self.0.0.borrow_mut();
-        state.is_draining = false;
-        state.is_stopped = true;
-        let creations: Vec<Creation> = state.creations.drain(..).collect();
-        state.in_doubt += creations.len() + std::mem::take(&mut state.creations_active);
+    /// Says what was done and what is left, and whether this was the last shutdown under way; with that the task ends.
+    pub(crate) fn end(self) -> (ShutdownReport, bool) {
+        let mut state = self.reaper.0.state.borrow_mut();
+        let is_last = state.drains == 1;
+        state.is_stopped = is_last;
         let left = state.queue.iter().chain(&state.active).chain(&state.given_up).chain(
             // Refused again while it was being completed, in the last moment.
             state.tied.values().filter(|upload| upload.stage() == Stage::Tied),
@@ -224,21 +234,28 @@ impl Reaper {
         report
             .uploads_left
             .sort_by(|one, next| (&one.key, &one.upload_id).cmp(&(&next.key, &next.upload_id)));
-        report.uploads_aborted = state.aborted;
-        report.uploads_in_doubt = state.in_doubt + state.completing;
-        let task = state.task.take();
+        report.uploads_aborted = state.aborted - self.aborted_before;
+        // Those that are carried on are counted for good once the task that does it has ended.
+        let creating = state.creations_active + state.creations.len();
+        report.uploads_in_doubt = state.in_doubt + creating + state.completing;
+        let task = if is_last { state.task.take() } else { None };
         drop(state);
         if let Some(task) = task {
             task.wake();
         }
-        drop(creations);
-        report
+        (report, is_last)
+    }
+}
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.reaper.0.state.borrow_mut().drains -= 1;
     }
 }
 
 impl Drop for Reaper {
     fn drop(&mut self) {
-        let mut state = self.0.0.borrow_mut();
+        let mut state = self.0.state.borrow_mut();
         state.is_orphaned = true;
         let task = state.task.take();
         drop(state);
@@ -248,81 +265,52 @@ impl Drop for Reaper {
     }
 }
 
-/// A completion under way; dropped without a word it may have been applied.
-pub(crate) struct Completing<'a> {
-    reaper: &'a Reaper,
-    upload: &'a Rc<Upload>,
-    before: Stage,
-    ended: Stage,
-}
-
-impl Completing<'_> {
-    pub(crate) fn completed(mut self) {
-        self.ended = Stage::Over;
-    }
-
-    /// It was refused for certain: the upload is what it was before.
-    pub(crate) fn refused(mut self) {
-        self.ended = self.before;
-    }
-}
-
-impl Drop for Completing<'_> {
-    fn drop(&mut self) {
-        self.upload.enter(self.ended);
-        let mut state = self.reaper.0.0.borrow_mut();
-        state.completing -= 1;
-        if self.ended == Stage::InDoubt {
-            state.in_doubt += 1;
-        }
-        let tied = match self.ended {
-            Stage::Tied => None,
-            _ => state.tied.remove(&Rc::as_ptr(self.upload).addr()),
-        };
-        drop(state);
-        drop(tied);
-        self.reaper.0.changed();
-    }
-}
-
 impl Shared {
     /// Queues an upload.
     fn leave(&self, upload: Rc<Upload>) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
+        let mut forgotten = None;
         if state.kept() >= UPLOADS_KEPT_MAX {
             LEAKED.fetch_add(1, Ordering::Relaxed);
-            drop(state);
-            return drop(upload);
+            // Rather one that was tried to the end than one that was not.
+            forgotten = state.given_up.pop_front();
+            if forgotten.is_none() {
+                drop(state);
+                return drop(upload);
+            }
         }
         state.queue.push_back(upload);
         let task = state.task.take();
         drop(state);
+        drop(forgotten);
         if let Some(task) = task {
             task.wake();
         }
     }
 
-    /// Wakes the shutdown that waits, if one does.
+    /// Wakes the shutdowns that wait.
     fn changed(&self) {
-        let waiting = self.0.borrow_mut().waiting.take();
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
+        self.waiting.wake_all();
+    }
+
+    fn is_draining(&self) -> bool {
+        self.state.borrow().drains > 0
     }
 
     /// Takes the next thing to do, unless enough is being done.
-    fn next(self: &Rc<Shared>, busy: usize) -> Option<LocalBoxFuture<'static, ()>> {
-        if busy >= CONCURRENCY {
+    fn next(self: &Rc<Shared>) -> Option<LocalBoxFuture<'static, ()>> {
+        let mut state = self.state.borrow_mut();
+        // However many: each is under way already, and what it holds it keeps until somebody polls it.
+        if let Some(creation) = state.creations.pop_front() {
+            drop(state);
+            return Some(Box::pin(carry(Carrying::new(Rc::clone(self)), creation)));
+        }
+        if state.active.len() >= CONCURRENCY {
             return None;
         }
-        let mut state = self.0.borrow_mut();
-        if let Some(upload) = state.queue.pop_front() {
-            state.active.push(Rc::clone(&upload));
-            return Some(Box::pin(abort(Rc::clone(self), upload)));
-        }
-        let creation = state.creations.pop_front()?;
-        state.creations_active += 1;
-        Some(Box::pin(carry(Rc::clone(self), creation)))
+        let upload = state.queue.pop_front()?;
+        state.active.push(Rc::clone(&upload));
+        Some(Box::pin(abort(Rc::clone(self), upload)))
     }
 
     /// Waits after this round; less long while the store is being shut down.
@@ -330,7 +318,7 @@ impl Shared {
         let pause = PAUSE_MIN.saturating_mul(1 << round.min(16)).min(PAUSE_MAX);
         // Half of it is left to chance, so that many do not come back together.
         let pause = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-        let was_draining = self.0.borrow().is_draining;
+        let was_draining = self.is_draining();
         let pause = if was_draining { pause.min(PAUSE_DRAINING) } else { pause };
         self.wait(pause, was_draining).await;
     }
@@ -338,15 +326,12 @@ impl Shared {
     /// Waits, until a shutdown begins if it has not.
     async fn wait(&self, time: Duration, was_draining: bool) {
         let mut sleep = pin!(compio::time::sleep(time));
+        let place = self.pausing.place();
         poll_fn(|cx| {
-            let mut state = self.0.borrow_mut();
-            if state.is_draining && !was_draining {
+            if !was_draining && self.is_draining() {
                 return Poll::Ready(());
             }
-            if !state.pausing.iter().any(|waker| waker.will_wake(cx.waker())) {
-                state.pausing.push(cx.waker().clone());
-            }
-            drop(state);
+            place.wait(cx.waker());
             sleep.as_mut().poll(cx)
         })
         .await;
@@ -355,7 +340,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let state = self.0.get_mut();
+        let state = self.state.get_mut();
         let left = state.queue.iter().chain(&state.active).chain(&state.given_up);
         let left = left.filter(|upload| upload.stage() != Stage::Over).count();
         LEAKED.fetch_add(left as u64, Ordering::Relaxed);
@@ -364,7 +349,7 @@ impl Drop for Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.try_borrow() {
+        match self.state.try_borrow() {
             Ok(state) => write!(f, "Reaper({} tied, {} left)", state.tied.len(), state.kept()),
             Err(_) => f.write_str("Reaper"),
         }
@@ -377,11 +362,11 @@ async fn work(shared: Rc<Shared>) {
     let _leaving = Leaving(Rc::clone(&shared));
     let mut jobs = FuturesUnordered::new();
     poll_fn(|cx| {
-        if shared.0.borrow().is_stopped {
+        if shared.state.borrow().is_stopped {
             return Poll::Ready(());
         }
         loop {
-            while let Some(job) = shared.next(jobs.len()) {
+            while let Some(job) = shared.next() {
                 jobs.push(job);
             }
             match jobs.poll_next_unpin(cx) {
@@ -389,11 +374,14 @@ async fn work(shared: Rc<Shared>) {
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
-        let mut state = shared.0.borrow_mut();
+        let mut state = shared.state.borrow_mut();
         if jobs.is_empty() && state.is_orphaned {
             return Poll::Ready(());
         }
-        state.task = Some(cx.waker().clone());
+        let before = state.task.replace(cx.waker().clone());
+        drop(state);
+        // It may own what looks at this state.
+        drop(before);
         Poll::Pending
     })
     .await;
@@ -403,14 +391,16 @@ struct Leaving(Rc<Shared>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let mut state = self.0.0.borrow_mut();
+        let mut state = self.0.state.borrow_mut();
         state.has_task = false;
-        state.task = None;
-        let active: Vec<_> = state.active.drain(..).collect();
+        let task = state.task.take();
+        let active = std::mem::take(&mut state.active);
         state.queue.extend(active);
-        let creations = std::mem::take(&mut state.creations_active);
-        state.in_doubt += creations;
+        // An abort begins anew with the next task. What waits for an answer does not: the sockets were this runtime's.
+        let creations = std::mem::take(&mut state.creations);
+        state.in_doubt += creations.len();
         drop(state);
+        drop((task, creations));
         self.0.changed();
     }
 }
@@ -418,10 +408,10 @@ impl Drop for Leaving {
 /// Aborts one upload, as often as it takes.
 async fn abort(shared: Rc<Shared>, upload: Rc<Upload>) {
     let gone = upload.stage() == Stage::Over || until_gone(&shared, &upload).await;
-    let mut state = shared.0.borrow_mut();
+    let mut state = shared.state.borrow_mut();
     state.active.retain(|active| !Rc::ptr_eq(active, &upload));
     if !gone {
-        return state.given_up.push(Rc::clone(&upload));
+        return state.given_up.push_back(Rc::clone(&upload));
     }
     if upload.enter(Stage::Over) != Stage::Over {
         state.aborted += 1;
@@ -429,19 +419,17 @@ async fn abort(shared: Rc<Shared>, upload: Rc<Upload>) {
 }
 
 /// Waits for the answer to a creation that nobody else waits for, and has what it began aborted.
-async fn carry(shared: Rc<Shared>, creation: Creation) {
+async fn carry(carrying: Carrying, creation: Creation) {
     let ended = creation.request.await;
-    let mut state = shared.0.borrow_mut();
-    state.creations_active = state.creations_active.saturating_sub(1);
+    let shared = carrying.answered();
     match ended {
         Ok(begun) => {
-            state.in_doubt += usize::from(begun.maybe_another);
+            shared.state.borrow_mut().in_doubt += usize::from(begun.maybe_another);
             let upload = Upload::new(creation.driver, creation.key, begun.id);
             upload.enter(Stage::Left);
-            drop(state);
             shared.leave(upload);
         }
-        Err(error) => state.in_doubt += usize::from(error.is_indeterminate()),
+        Err(error) => shared.state.borrow_mut().in_doubt += usize::from(error.is_indeterminate()),
     }
 }
 
@@ -449,7 +437,7 @@ async fn carry(shared: Rc<Shared>, creation: Creation) {
 async fn until_gone(shared: &Shared, upload: &Upload) -> bool {
     let mut round = 0;
     // A shutdown has a deadline of its own.
-    while round < ROUNDS_MAX || shared.0.borrow().is_draining {
+    while round < ROUNDS_MAX || shared.is_draining() {
         if round > 0 {
             shared.pause(round - 1).await;
         }
@@ -461,14 +449,14 @@ async fn until_gone(shared: &Shared, upload: &Upload) -> bool {
         }
         // Those of a handle that still lives; dropping one has closed the connections of its own.
         upload.parts_ended().await;
-        if !upload.is_gone().await {
-            continue;
-        }
-        if upload.is_settled() {
-            return true;
+        match upload.left().await {
+            Left::Nothing if upload.is_settled() => return true,
+            // Nor is it there to whoever looks a second time.
+            Left::Nothing | Left::NoParts => {}
+            Left::Parts | Left::Unknown => continue,
         }
         shared.wait(SETTLED_AFTER, true).await;
-        if upload.is_gone().await {
+        if matches!(upload.left().await, Left::Nothing | Left::NoParts) {
             return true;
         }
     }
@@ -477,7 +465,10 @@ async fn until_gone(shared: &Shared, upload: &Upload) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use object_storage::{Key, StorageConfig, UploadId};
+    use std::cell::Cell;
+
+    use futures_util::future::poll_immediate;
+    use object_storage::{Key, ObjectStorage, StorageConfig, UploadId};
 
     use super::*;
     use crate::S3Storage;
@@ -539,18 +530,144 @@ mod tests {
         assert!(leaked_uploads() > before);
     }
 
+    /// Gives up so many uploads.
+    fn leave(store: &S3Storage, like: &Upload, count: usize) {
+        for number in 0..count {
+            let id = UploadId::new(&number.to_string());
+            let upload = Upload::new(Rc::clone(&like.driver), like.key.clone(), id);
+            upload.enter(Stage::Left);
+            store.reaper.0.leave(upload);
+        }
+    }
+
     #[test]
-    fn no_more_is_kept_than_was_said() {
+    fn no_more_is_kept_than_was_said_and_what_was_given_up_goes_first() {
         Runtime::new().expect("a runtime").block_on(async {
             let (store, upload) = store().await;
-            let (driver, key) = (&upload.driver, &upload.key);
-            for number in 0..UPLOADS_KEPT_MAX + 5 {
-                let id = UploadId::new(&number.to_string());
-                let upload = Upload::new(Rc::clone(driver), key.clone(), id);
-                upload.enter(Stage::Left);
-                store.reaper.0.leave(upload);
+            leave(&store, &upload, UPLOADS_KEPT_MAX + 5);
+            assert_eq!(store.reaper.0.state.borrow().kept(), UPLOADS_KEPT_MAX);
+
+            let mut state = store.reaper.0.state.borrow_mut();
+            let given_up: VecDeque<_> = state.queue.drain(1..).collect();
+            state.given_up = given_up;
+            drop(state);
+            leave(&store, &upload, 5);
+            let state = store.reaper.0.state.borrow();
+            assert_eq!((state.kept(), state.queue.len()), (UPLOADS_KEPT_MAX, 1 + 5));
+        });
+    }
+
+    #[test]
+    fn a_creation_is_carried_on_however_many_uploads_cannot_be_aborted() {
+        Runtime::new().expect("a runtime").block_on(async {
+            let (store, upload) = store().await;
+            leave(&store, &upload, CONCURRENCY + 1);
+            a_moment().await;
+            assert_eq!(store.reaper.0.state.borrow().active.len(), CONCURRENCY);
+            let polls = Rc::new(Cell::new(0));
+            let seen = Rc::clone(&polls);
+            let request = poll_fn(move |_| {
+                seen.set(seen.get() + 1);
+                Poll::Pending
+            });
+            let (driver, key) = (Rc::clone(&upload.driver), upload.key.clone());
+            let creating = store.reaper.creating(Creation { driver, key, request: Box::pin(request) });
+            assert!(poll_immediate(creating).await.is_none());
+            assert_eq!(polls.get(), 1, "by its caller, who then went");
+            a_moment().await;
+            assert_eq!(polls.get(), 2);
+        });
+    }
+
+    #[test]
+    fn who_has_paused_leaves_no_waker_behind() {
+        Runtime::new().expect("a runtime").block_on(async {
+            let (store, _upload) = store().await;
+            let shared = Rc::clone(&store.reaper.0);
+            let pause = || shared.wait(Duration::from_millis(1), false);
+            let mut pauses: FuturesUnordered<_> = (0..100).map(|_| pause()).collect();
+            assert!(poll_immediate(pauses.next()).await.is_none());
+            assert_eq!(shared.pausing.len(), 100);
+            while pauses.next().await.is_some() {}
+            assert_eq!(shared.pausing.len(), 0);
+        });
+    }
+
+    #[test]
+    fn a_shutdown_that_is_dropped_is_not_under_way_any_more() {
+        Runtime::new().expect("a runtime").block_on(async {
+            let (store, upload) = store().await;
+            let shutdown = store.shutdown(PAUSE_MAX);
+            assert!(poll_immediate(shutdown).await.is_none());
+            assert!(!store.reaper.0.is_draining() && !store.reaper.0.state.borrow().is_stopped);
+            assert_eq!(upload.stage(), Stage::Left, "and it is still being aborted");
+        });
+    }
+
+    #[test]
+    fn what_several_completions_say_is_weighed_when_the_last_has_ended() {
+        #[derive(Clone, Copy, Debug)]
+        enum End {
+            Joined,
+            Refused,
+            DroppedBefore,
+            DroppedAfter,
+        }
+        use End::{DroppedAfter, DroppedBefore, Joined, Refused};
+        let ends = |completing: Completing<'_>, end| match end {
+            Joined => completing.completed(),
+            Refused => completing.refused(),
+            DroppedBefore => drop(completing),
+            DroppedAfter => {
+                completing.sent().set(true);
+                drop(completing);
             }
-            assert_eq!(store.reaper.0.0.borrow().kept(), UPLOADS_KEPT_MAX);
+        };
+        Runtime::new().expect("a runtime").block_on(async {
+            for (one, two, stage, in_doubt) in [
+                (Refused, Refused, Stage::Tied, 0),
+                (Refused, DroppedBefore, Stage::Tied, 0),
+                (Refused, DroppedAfter, Stage::InDoubt, 1),
+                (DroppedAfter, DroppedAfter, Stage::InDoubt, 1),
+                (Joined, Refused, Stage::Over, 0),
+                (Joined, DroppedAfter, Stage::Over, 0),
+            ] {
+                for (first, last) in [(one, two), (two, one)] {
+                    let (store, upload) = store().await;
+                    let state = || store.reaper.0.state.borrow();
+                    let (began_first, began_last) =
+                        (store.reaper.completing(&upload), store.reaper.completing(&upload));
+                    ends(began_last, last);
+                    assert_eq!(upload.stage(), Stage::Completing, "{last:?}");
+                    ends(began_first, first);
+                    assert_eq!((upload.stage(), state().in_doubt), (stage, in_doubt), "{last:?}, {first:?}");
+                    assert_eq!(
+                        (state().completing, state().tied.len()),
+                        (0, usize::from(stage == Stage::Tied))
+                    );
+                }
+            }
+
+            let (store, upload) = store().await;
+            drop(store.reaper.completing(&upload));
+            ends(store.reaper.completing(&upload), DroppedAfter);
+            ends(store.reaper.completing(&upload), Refused);
+            assert_eq!((upload.stage(), store.reaper.0.state.borrow().in_doubt), (Stage::InDoubt, 1));
+            ends(store.reaper.completing(&upload), Joined);
+            assert_eq!((upload.stage(), store.reaper.0.state.borrow().in_doubt), (Stage::Over, 0));
+        });
+    }
+
+    #[test]
+    fn an_upload_that_is_aborted_while_it_is_completed_is_over_once_that_was_refused() {
+        Runtime::new().expect("a runtime").block_on(async {
+            let (store, upload) = store().await;
+            let completing = store.reaper.completing(&upload);
+            store.reaper.over(&upload, true);
+            assert_eq!(upload.stage(), Stage::Completing);
+            completing.refused();
+            assert_eq!(upload.stage(), Stage::Over);
+            assert!(store.reaper.0.state.borrow().tied.is_empty());
         });
     }
 }

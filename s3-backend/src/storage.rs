@@ -400,15 +400,17 @@ impl ObjectStorage for S3Storage {
             let Driver { admission, deadlines, .. } = &*self.driver;
             let ends = clock::now() + deadline.min(SHUTDOWN_MAX);
             admission.enter(Phase::ShuttingDown);
-            self.reaper.begin_drain();
+            let (draining, place) = (self.reaper.drain(), admission.place());
             let drained = pin!(poll_fn(|cx| {
-                let idle = admission.poll_idle(cx).is_ready();
-                if self.reaper.poll_drained(cx).is_ready() && idle { Poll::Ready(()) } else { Poll::Pending }
+                let idle = admission.poll_idle(&place, cx).is_ready();
+                if draining.poll(cx).is_ready() && idle { Poll::Ready(()) } else { Poll::Pending }
             }));
             // What has not ended by then is in the report.
             let _ = deadlines.within(ends, drained).await;
-            admission.enter(Phase::ShutDown);
-            let mut report = self.reaper.end_drain();
+            let (mut report, is_last) = draining.end();
+            if is_last {
+                admission.enter(Phase::ShutDown);
+            }
             report.operations_unfinished = admission.under_way();
             self.driver.route().transport.forget_idle();
             report

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -653,6 +654,25 @@ async fn a_complete_that_is_refused_leaves_the_upload_as_it_was() {
     assert_eq!(kind(upload.complete(&parts, PutMode::Create.into()).await), ErrorKind::AlreadyExists);
     upload.complete(&parts, CompleteOptions::default()).await.expect("joined");
     assert_eq!(store.get_bytes(&key("a")).await.expect("get"), "small");
+}
+
+#[compio::test]
+async fn a_complete_that_is_dropped_in_line_leaves_the_upload_tied() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let options = FsOptions::default().with_durability(Durability::None);
+    let options = options.with_blocking_max(NonZeroUsize::MIN);
+    let store = CompioFsStorage::open(directory.path(), options).await.expect("opens");
+    let upload = begin(&store, "k").await;
+    upload.abort_on_drop();
+    let part = upload.upload_part(PartNumber::FIRST, "x".into()).await.expect("sent");
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let mut only = Box::pin(store.gate.run(move || wait.recv().is_ok()));
+    assert!((&mut only).now_or_never().is_none());
+    assert!(upload.complete(&[part], CompleteOptions::default()).now_or_never().is_none());
+    go.send(()).expect("it waits for this");
+    assert!(only.await);
+    let report = store.shutdown(Duration::from_secs(20)).await;
+    assert_eq!((report.uploads_aborted, report.is_clean()), (1, true), "{report:?}");
 }
 
 #[compio::test]

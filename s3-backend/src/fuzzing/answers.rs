@@ -180,6 +180,7 @@ impl Asked<'_> {
                 digest: Some(digest),
                 stamp: None,
                 driven_before: false,
+                sent: None,
             };
             let body = complete.request(&self.place).expect("sendable").payload.to_bytes();
             crate::protocol::xml::parse(&body).expect("what we send is well-formed");
@@ -264,13 +265,14 @@ impl Asked<'_> {
                 digest: Some(PartsDigest::new(std::slice::from_ref(&part), |_| checksum)),
                 stamp: Some(stamp),
                 driven_before: false,
+                sent: None,
             };
             self.put_to(&complete).iter().for_each(|outcome| comes_back(&outcome.etag));
         }
         let number = PartNumber::new(3).expect("a number");
         let payload = Payload::from("x");
         let part = UploadPart { key: &k, upload_id: &upload_id, number, payload, checksum, md5: None };
-        assert!(self.put_to(&part).is_none_or(|part| (part.number, part.size) == (number, 1)));
+        assert!(self.put_to(&part).is_none_or(|sent| (sent.part.number, sent.part.size) == (number, 1)));
         let options = MultipartOptions::default();
         let create = CreateMultipartUpload { key: &k, options, checksums: true, stamp };
         self.put_to(&create).iter().for_each(|begun| sensible_upload_id(&begun.id));

@@ -50,12 +50,44 @@ impl Future for Creating {
 impl Drop for Creating {
     fn drop(&mut self) {
         let Some(creation) = self.creation.take().filter(|_| self.has_begun) else { return };
-        let mut state = self.shared.0.borrow_mut();
+        let mut state = self.shared.state.borrow_mut();
+        if !state.has_task {
+            // Its runtime has ended, or the store was shut down: nobody will hear the answer.
+            state.in_doubt += 1;
+            drop(state);
+            return drop(creation);
+        }
         state.creations.push_back(creation);
         let task = state.task.take();
         drop(state);
         if let Some(task) = task {
             task.wake();
         }
+    }
+}
+
+/// The task waits for a creation. Dropped before that was answered there may be an upload whose id nobody knows.
+pub(super) struct Carrying {
+    shared: Rc<Shared>,
+    is_answered: bool,
+}
+
+impl Carrying {
+    pub(super) fn new(shared: Rc<Shared>) -> Carrying {
+        shared.state.borrow_mut().creations_active += 1;
+        Carrying { shared, is_answered: false }
+    }
+
+    pub(super) fn answered(mut self) -> Rc<Shared> {
+        self.is_answered = true;
+        Rc::clone(&self.shared)
+    }
+}
+
+impl Drop for Carrying {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.borrow_mut();
+        state.creations_active -= 1;
+        state.in_doubt += usize::from(!self.is_answered);
     }
 }

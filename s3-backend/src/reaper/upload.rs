@@ -1,14 +1,16 @@
 //! [`Upload`]: one upload as its handle and the reaper share it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use futures_util::future::poll_fn;
 use object_storage::{Error, ErrorKind, Key, Result, UploadId};
 
+use super::completing::Completions;
 use crate::driver::Driver;
 use crate::protocol::operations::{AbortMultipartUpload, ListParts};
+use crate::wakers::Wakers;
 
 #[derive(Debug)]
 pub(crate) struct Upload {
@@ -16,11 +18,12 @@ pub(crate) struct Upload {
     pub(crate) key: Key,
     pub(crate) id: UploadId,
     stage: Cell<Stage>,
+    pub(super) completions: Cell<Completions>,
     parts_under_way: Cell<u32>,
     /// A part was given up, or not answered: it may land after an abort.
     is_unsettled: Cell<bool>,
     /// The reaper, when it waits for parts to end.
-    waiting: RefCell<Option<Waker>>,
+    waiting: Wakers,
 }
 
 /// Who sees to the end of an upload.
@@ -53,9 +56,10 @@ impl Upload {
             key,
             id,
             stage: Cell::new(Stage::Free),
+            completions: Cell::new(Completions::new()),
             parts_under_way: Cell::new(0),
             is_unsettled: Cell::new(false),
-            waiting: RefCell::default(),
+            waiting: Wakers::default(),
         })
     }
 
@@ -80,33 +84,50 @@ impl Upload {
 
     /// Waits until no part is under way.
     pub(super) async fn parts_ended(&self) {
+        let place = self.waiting.place();
         poll_fn(|cx| {
             if self.parts_under_way.get() == 0 {
                 return Poll::Ready(());
             }
-            *self.waiting.borrow_mut() = Some(cx.waker().clone());
+            place.wait(cx.waker());
             Poll::Pending
         })
         .await;
     }
 
     pub(super) async fn abort(&self) -> Result<()> {
-        self.driver.clear_away(&AbortMultipartUpload { key: &self.key, upload_id: &self.id }).await
-    }
-
-    /// Whether the store knows the upload no more. Where that cannot be found out, its word for the abort is taken.
-    pub(super) async fn is_gone(&self) -> bool {
-        let list = ListParts { key: &self.key, upload_id: &self.id, page: None, parts_max: 1 };
-        match self.driver.clear_away(&list).await {
-            Ok(_) => false,
-            Err(error) => {
-                matches!(
-                    error.kind(),
-                    ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::Unsupported
-                )
-            }
+        let abort = AbortMultipartUpload { key: &self.key, upload_id: &self.id };
+        match self.driver.clear_away(&abort).await {
+            // Its uploads went with it.
+            Err(error) if error.answer().is_some_and(|answer| answer.code == "NoSuchBucket") => Ok(()),
+            ended => ended,
         }
     }
+
+    /// What is left of the upload, once its abort was answered. Where that cannot be found out, the store's word for
+    /// the abort is taken.
+    pub(super) async fn left(&self) -> Left {
+        let list = ListParts { key: &self.key, upload_id: &self.id, page: None, parts_max: 1 };
+        match self.driver.clear_away(&list).await {
+            Ok(listed) if listed.page.parts.is_empty() && listed.page.next.is_none() => Left::NoParts,
+            Ok(_) => Left::Parts,
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::Unsupported => Left::Nothing,
+                _ => Left::Unknown,
+            },
+        }
+    }
+}
+
+/// What a look at an aborted upload has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// The store does not know it any more.
+    Nothing,
+    /// A listing without parts: what some stores say of an upload that is gone, and every store of one that is empty.
+    NoParts,
+    Parts,
+    Unknown,
 }
 
 impl SendingPart<'_> {
@@ -123,10 +144,8 @@ impl Drop for SendingPart<'_> {
         if !self.is_settled {
             upload.is_unsettled.set(true);
         }
-        if upload.parts_under_way.get() == 0
-            && let Some(waker) = upload.waiting.take()
-        {
-            waker.wake();
+        if upload.parts_under_way.get() == 0 {
+            upload.waiting.wake_all();
         }
     }
 }

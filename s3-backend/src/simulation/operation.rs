@@ -91,6 +91,7 @@ impl<'n> Prepared<'n> {
             digest: None,
             stamp: Some(id),
             driven_before: false,
+            sent: None,
         })
     }
 

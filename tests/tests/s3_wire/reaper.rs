@@ -39,6 +39,11 @@ fn a_part() -> Step {
     ))
 }
 
+/// A listing without parts.
+fn no_parts() -> Step {
+    answer(Answer::new(200).body("<ListPartsResult><IsTruncated>false</IsTruncated></ListPartsResult>"))
+}
+
 fn server(steps: impl IntoIterator<Item = Step>) -> Server {
     Server::new([answer(created("u1"))].into_iter().chain(steps).collect())
 }
@@ -65,6 +70,7 @@ async fn give_up(store: &S3Storage) -> object_storage::ShutdownReport {
 #[test]
 fn an_abort_that_fails_is_sent_again_until_the_upload_is_seen_to_be_gone() {
     let failed = || answer(Answer::error(500, "InternalError"));
+    let no_bucket = || answer(Answer::error(404, "NoSuchBucket"));
     let scripts: Vec<(&str, Vec<Step>, &str)> = vec![
         ("at once", vec![aborted(), gone()], "DELETE GET"),
         ("it was gone", vec![gone(), gone()], "DELETE GET"),
@@ -77,6 +83,13 @@ fn an_abort_that_fails_is_sent_again_until_the_upload_is_seen_to_be_gone() {
         ("reset", vec![vec![Act::ReadAll, Act::Reset], aborted(), gone()], "DELETE DELETE GET"),
         ("404 of a proxy", vec![answer(Answer::html(404)), aborted(), gone()], "DELETE DELETE GET"),
         ("a part landed after it", vec![aborted(), a_part(), aborted(), gone()], "DELETE GET DELETE GET"),
+        ("lists no parts of what is gone", vec![aborted(), no_parts(), no_parts()], "DELETE GET GET"),
+        (
+            "empty, and then a part lands",
+            vec![aborted(), no_parts(), a_part(), aborted(), gone()],
+            "DELETE GET GET DELETE GET",
+        ),
+        ("its bucket is gone", vec![no_bucket(), no_bucket()], "DELETE GET"),
         ("may not be listed", vec![aborted(), answer(Answer::error(403, "AccessDenied"))], "DELETE GET"),
     ];
     for (name, script, methods_expected) in scripts {
@@ -104,6 +117,22 @@ fn a_part_in_flight_when_its_handle_is_dropped_is_looked_for_twice() {
         let report = store.shutdown(Duration::from_secs(20)).await;
         assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
         assert_eq!(methods(&server), "PUT DELETE GET GET DELETE GET GET");
+    });
+}
+
+#[test]
+fn a_part_that_was_sent_twice_is_looked_for_twice() {
+    run(async {
+        let lost = vec![Act::ReadAll, Act::Reset];
+        let server =
+            server([lost, answer(Answer::new(200).header("etag", "\"t\"")), aborted(), gone(), gone()]);
+        let store = store(&server).await;
+        let upload = begin(&store).await.expect("begun");
+        upload.upload_part(PartNumber::FIRST, "x".into()).await.expect("the second time");
+        drop(upload);
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
+        assert_eq!(methods(&server), "PUT PUT DELETE GET GET");
     });
 }
 
@@ -190,6 +219,53 @@ fn a_creation_dropped_after_it_was_sent_is_heard_to_its_end_and_aborted() {
 }
 
 #[test]
+fn a_creation_that_one_shutdown_did_not_outwait_is_carried_on_by_the_next_and_counted_once() {
+    run(async {
+        let slow = vec![Act::ReadAll, Act::Pause(SHORT), Act::Send(created("u7").raw())];
+        let server = Server::new(vec![slow, aborted(), gone()]);
+        let store = store(&server).await;
+        let key = key();
+        let create = store.create_multipart_upload(&key, MultipartOptions::default());
+        assert!(compio::time::timeout(SHORT / 4, create).await.is_err());
+        let report = store.shutdown(SHORT / 4).await;
+        assert_eq!((report.uploads_aborted, report.uploads_in_doubt), (0, 1), "{report:?}");
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
+    });
+}
+
+#[test]
+fn a_creation_whose_runtime_ends_is_in_doubt_and_nobody_waits_for_it() {
+    for is_a_tasks in [false, true] {
+        let slow = vec![Act::ReadAll, Act::Pause(SHORT * 2), Act::Send(created("u7").raw())];
+        let server = Server::new(vec![slow]);
+        let store = run(async {
+            let store = Rc::new(store(&server).await);
+            let create = {
+                let store = Rc::clone(&store);
+                async move {
+                    let key = key();
+                    store.create_multipart_upload(&key, MultipartOptions::default()).await.map(drop)
+                }
+            };
+            if is_a_tasks {
+                compio::runtime::spawn(create).detach();
+                compio::time::sleep(SHORT / 4).await;
+            } else {
+                assert!(compio::time::timeout(SHORT / 4, create).await.is_err());
+            }
+            store
+        });
+        run(async {
+            let started = now();
+            let report = store.shutdown(SOON).await;
+            assert!(started.elapsed() < SHORT, "{report:?} after {:?}", started.elapsed());
+            assert_eq!(report.uploads_in_doubt, 1, "{report:?}");
+        });
+    }
+}
+
+#[test]
 fn a_creation_whose_answer_was_lost_is_told_of() {
     run(async {
         let lost = vec![Act::ReadAll, Act::Reset];
@@ -230,6 +306,39 @@ fn nothing_is_aborted_once_its_completion_was_sent_unless_that_was_refused() {
         let report = store.shutdown(Duration::from_secs(20)).await;
         assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
         assert_eq!(methods(&server), "POST DELETE GET");
+    });
+}
+
+#[test]
+fn a_completion_that_is_dropped_once_it_was_sent_is_in_doubt() {
+    run(async {
+        let server = server([vec![Act::ReadAll, Act::Stall]]);
+        let store = store(&server).await;
+        let upload = begin(&store).await.expect("begun");
+        let parts = [Part::new(PartNumber::FIRST, ETag::parse("t").expect("a tag"), 1)];
+        let completed = upload.complete(&parts, CompleteOptions::default());
+        assert!(compio::time::timeout(SHORT, completed).await.is_err());
+        drop(upload);
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert_eq!((report.uploads_aborted, report.uploads_in_doubt), (0, 1), "{report:?}");
+        assert_eq!(methods(&server), "POST");
+    });
+}
+
+#[test]
+fn who_cleans_up_after_a_shutdown_is_told_that_it_was_done() {
+    run(async {
+        let server = server([aborted(), gone()]);
+        let store = store(&server).await;
+        let upload = begin(&store).await.expect("begun");
+        let report = store.shutdown(Duration::from_secs(20)).await;
+        assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");
+        upload.abort().await.expect("it was aborted");
+        let error = upload.list_parts_page(None).await.expect_err("there are none");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let error = upload.upload_part(PartNumber::FIRST, "x".into()).await.expect_err("shut down");
+        assert_eq!(error.kind(), ErrorKind::ShutDown);
+        assert_eq!(methods(&server), "DELETE GET");
     });
 }
 
@@ -328,4 +437,36 @@ fn a_shutdown_closes_idle_connections() {
         compio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!((server.connections(), server.ended(1)), (1, 1));
     });
+}
+
+#[test]
+fn of_two_shutdowns_at_once_each_ends_with_the_work_or_at_its_own_deadline() {
+    for is_first_short in [false, true] {
+        run(async {
+            let stored = Answer::new(200).header("etag", "\"t\"");
+            let slow = vec![Act::ReadAll, Act::Pause(SHORT), Act::Send(stored.raw())];
+            let server = server([slow, aborted(), gone()]);
+            let store = Rc::new(store(&server).await);
+            let upload = begin(&store).await.expect("begun");
+            let started = now();
+            let of_task = Rc::clone(&store);
+            let put = compio::runtime::spawn(async move {
+                of_task.put(&key(), "x".into(), PutOptions::default()).await.map(drop)
+            });
+            compio::time::sleep(SHORT / 4).await;
+            let shut_down = |deadline| {
+                let store = Rc::clone(&store);
+                compio::runtime::spawn(async move { store.shutdown(deadline).await })
+            };
+            let first = shut_down(if is_first_short { SHORT / 4 } else { SOON });
+            let second = shut_down(SOON);
+            put.await.expect("a task").expect("it was under way");
+            let (first, second) = (first.await.expect("a task"), second.await.expect("a task"));
+            let took = started.elapsed();
+            assert!(took < SOON, "{took:?}");
+            assert_eq!(first.is_clean(), !is_first_short, "{first:?}");
+            assert!(second.is_clean() && second.uploads_aborted == 1, "{second:?}");
+            drop(upload);
+        });
+    }
 }

@@ -1,5 +1,6 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 
 use super::{
@@ -26,6 +27,8 @@ pub(crate) struct CompleteMultipartUpload<'a> {
     pub(crate) stamp: Option<OperationId>,
     /// Whether the caller chose that id, and so may have completed another upload of it before.
     pub(crate) driven_before: bool,
+    /// Set when the first attempt is sent, for whoever drops the future.
+    pub(crate) sent: Option<&'a Cell<bool>>,
 }
 
 /// What is known of the bytes of the parts, so that a store that joins others notices.
@@ -92,6 +95,12 @@ impl Action for CompleteMultipartUpload<'_> {
         // Also when unconditional: its own success makes the upload vanish, and a second attempt would be told
         // that there is none.
         Effect::Conditional
+    }
+
+    fn sending(&self) {
+        if let Some(sent) = self.sent {
+            sent.set(true);
+        }
     }
 
     fn condition(&self) -> Condition {
@@ -200,6 +209,7 @@ mod tests {
             digest: None,
             stamp: None,
             driven_before: false,
+            sent: None,
         };
         let read = |body: &str| complete.read(&place(""), &head(200, &[]), body.as_bytes());
 
@@ -240,6 +250,7 @@ mod tests {
             options: CompleteOptions::default(),
             stamp: None,
             driven_before: false,
+            sent: None,
             digest: Some(PartsDigest::new(&parts, |part| {
                 let crc = if part.number.get() == 1 { crc("1234") } else { crc("56789") };
                 known(part).then_some(crc)

@@ -80,6 +80,9 @@ pub(crate) trait Action {
     /// The request. An error means that it cannot be sent.
     fn request(&self, place: &Place) -> Result<Request>;
 
+    /// An attempt is sent from now on.
+    fn sending(&self) {}
+
     /// What the body of a good answer holds.
     fn body(&self) -> AnswerBody {
         AnswerBody::Ignored

@@ -17,8 +17,16 @@ pub(crate) struct UploadPart<'a> {
     pub(crate) md5: Option<String>,
 }
 
+/// A part that was taken.
+#[derive(Debug)]
+pub(crate) struct SentPart {
+    pub(crate) part: Part,
+    /// An earlier attempt was sent too and had no answer: it may land later.
+    pub(crate) maybe_again: bool,
+}
+
 impl Action for UploadPart<'_> {
-    type Output = Part;
+    type Output = SentPart;
     const OPERATION: Operation = Operation::UploadPart;
 
     fn key(&self) -> Option<&Key> {
@@ -43,8 +51,13 @@ impl Action for UploadPart<'_> {
         Need::Bytes(self.payload.len())
     }
 
-    fn read(&self, _: &Place, head: &ResponseHead, _: &[u8]) -> Result<Part, Refusal> {
+    fn read(&self, _: &Place, head: &ResponseHead, _: &[u8]) -> Result<SentPart, Refusal> {
         kept(head, self.checksum)?;
-        Ok(Part::new(self.number, outcome(head)?.etag, self.payload.len()))
+        let part = Part::new(self.number, outcome(head)?.etag, self.payload.len());
+        Ok(SentPart { part, maybe_again: false })
+    }
+
+    fn doubt(&self, sent: SentPart) -> SentPart {
+        SentPart { maybe_again: true, ..sent }
     }
 }
