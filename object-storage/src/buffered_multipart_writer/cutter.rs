@@ -6,6 +6,7 @@ use crate::limits::KIB;
 use crate::payload::Payload;
 use crate::storage::PartNumber;
 
+use super::blocks::Blocks;
 use super::part_sizes::PartSizes;
 
 /// Writes shorter than this are copied, in bytes; longer ones are kept as they are.
@@ -40,8 +41,14 @@ pub(super) struct Cutter {
     filled: Payload,
     /// The open block: short writes, and room for more.
     block: BytesMut,
+    /// Whether the open block is one of [`BLOCK_BYTES_MAX`], to be used again.
+    block_is_whole: bool,
+    /// Such blocks of the part that are behind us, now empty handles of the memory that its payload holds.
+    used: Vec<BytesMut>,
     /// What the part occupies: kept pieces, and blocks with the room that is left in them.
     held: u64,
+    /// Blocks of earlier parts, to be filled again.
+    idle: Blocks,
 }
 
 /// A part to be uploaded.
@@ -49,7 +56,11 @@ pub(super) struct Cutter {
 pub(super) struct CutPart {
     pub(super) number: PartNumber,
     pub(super) payload: Payload,
-    /// The memory that is freed when the payload is dropped, in bytes; a little more than its length.
+    /// Handles of the whole blocks into which its bytes were copied, by which these can be
+    /// [given back](Blocks::give_back) when the payload is dropped.
+    pub(super) blocks: Vec<BytesMut>,
+    /// The memory that is freed when payload and blocks are dropped, in bytes; a little more than the payload's
+    /// length.
     pub(super) held: u64,
 }
 
@@ -65,8 +76,8 @@ pub(super) enum Rest {
 }
 
 impl Cutter {
-    /// `checksums`: parts know their CRC-64/NVME, computed as they are filled.
-    pub(super) fn new(sizes: PartSizes, checksums: bool) -> Cutter {
+    /// `checksums`: parts know their CRC-64/NVME, computed as they are filled. `idle`: blocks to use first.
+    pub(super) fn new(sizes: PartSizes, checksums: bool, idle: Blocks) -> Cutter {
         Cutter {
             sizes,
             checksums,
@@ -74,7 +85,10 @@ impl Cutter {
             size: sizes.size(1),
             filled: empty(checksums),
             block: BytesMut::new(),
+            block_is_whole: false,
+            used: Vec::new(),
             held: 0,
+            idle,
         }
     }
 
@@ -143,14 +157,33 @@ impl Cutter {
     fn fill(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if block_room(&self.block) == 0 {
-                self.seal();
-                let wanted = self.len().clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX).min(self.room());
-                self.block = BytesMut::with_capacity(clamped(wanted));
-                self.held += self.block.capacity() as u64;
+                self.put_away_block();
+                self.block = self.new_block();
+                let capacity = self.block.capacity() as u64;
+                self.block_is_whole = capacity == BLOCK_BYTES_MAX;
+                self.held += capacity;
             }
             let (fits, rest) = bytes.split_at(bytes.len().min(clamped(block_room(&self.block))));
             self.block.extend_from_slice(fits);
             bytes = rest;
+        }
+    }
+
+    /// An idle block where the part has room for all of it, so that none is wasted; else fresh memory.
+    fn new_block(&self) -> BytesMut {
+        let room = self.room();
+        (room >= BLOCK_BYTES_MAX).then(|| self.idle.take()).flatten().unwrap_or_else(|| {
+            let wanted = self.len().clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX).min(room);
+            BytesMut::with_capacity(clamped(wanted))
+        })
+    }
+
+    /// Ends the block. Its handle goes with the part if it is to be used again.
+    fn put_away_block(&mut self) {
+        self.seal();
+        let block = std::mem::take(&mut self.block);
+        if std::mem::take(&mut self.block_is_whole) {
+            self.used.push(block);
         }
     }
 
@@ -177,14 +210,14 @@ impl Cutter {
     }
 
     fn cut(&mut self) -> CutPart {
-        self.seal();
         // What is left of the block is given up: kept for the next part it would hold memory that was
         // counted as freed with this one.
-        self.block = BytesMut::new();
+        self.put_away_block();
         let number = PartNumber::new(self.number).expect("the writer refuses bytes beyond the last part");
         let part = CutPart {
             number,
             payload: std::mem::replace(&mut self.filled, empty(self.checksums)),
+            blocks: std::mem::take(&mut self.used),
             held: std::mem::take(&mut self.held),
         };
         self.number += 1;
@@ -263,7 +296,7 @@ mod tests {
             checksums: bool,
         ) {
             let source = pattern(writes.iter().map(|write| write.len()).sum());
-            let mut cutter = Cutter::new(PartSizes::Equal(size), checksums);
+            let mut cutter = Cutter::new(PartSizes::Equal(size), checksums, Blocks::default());
             let mut parts = cut_all(&mut cutter, &writes, &source);
             for part in &parts {
                 prop_assert_eq!(part.payload.len(), size);
@@ -296,7 +329,7 @@ mod tests {
     fn a_long_write_is_not_copied_not_even_when_it_is_cut() {
         let size = 5 * MIB as u64;
         let source = pattern(12 * MIB);
-        let mut cutter = Cutter::new(PartSizes::Equal(size), false);
+        let mut cutter = Cutter::new(PartSizes::Equal(size), false, Blocks::default());
         let mut parts = Vec::new();
         cutter.push(source.clone(), &mut parts);
         let Rest::Last(last) = cutter.finish() else { panic!("two parts were cut") };
@@ -314,7 +347,7 @@ mod tests {
     #[test]
     fn a_short_slice_does_not_hold_the_memory_it_was_cut_from() {
         let huge = Bytes::from(vec![7; MIB]);
-        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64), false);
+        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64), false, Blocks::default());
         cutter.push(huge.slice(5..8), &mut Vec::new());
         assert!(huge.is_unique());
     }
@@ -322,7 +355,7 @@ mod tests {
     #[test]
     fn short_writes_between_long_ones_share_a_block() {
         let long = Bytes::from(vec![1; COPY_BELOW_BYTES]);
-        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64), false);
+        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64), false, Blocks::default());
         for _ in 0..100 {
             cutter.push(Bytes::from_static(b"abc"), &mut Vec::new());
             cutter.push(long.clone(), &mut Vec::new());
@@ -332,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_block_does_not_outlive_the_part_it_was_counted_with() {
-        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64), false);
+        let mut cutter = Cutter::new(PartSizes::Equal(5 * MIB as u64), false, Blocks::default());
         let mut parts = Vec::new();
         cutter.push(Bytes::from_static(b"abc"), &mut parts);
         assert!(cutter.spare() > 0);
@@ -341,9 +374,38 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_copied_into_the_blocks_of_one_that_is_gone() {
+        let size = 5 * MIB as u64;
+        let idle = Blocks::default();
+        let mut cutter = Cutter::new(PartSizes::Equal(size), false, idle.clone());
+        let source = pattern(6 * MIB);
+        let mut parts = Vec::new();
+        cutter.copy(&source, &mut parts);
+        let addresses = |part: &CutPart| -> Vec<_> {
+            part.payload
+                .chunks()
+                .iter()
+                .filter(|chunk| chunk.len() == 256 * 1024)
+                .map(|chunk| chunk.as_ptr())
+                .collect()
+        };
+        let first = parts.remove(0);
+        let before = addresses(&first);
+        drop(first.payload);
+        idle.give_back(first.blocks, true);
+        assert_eq!(idle.held(), before.len() as u64 * BLOCK_BYTES_MAX);
+        cutter.copy(&source[MIB..], &mut parts);
+        let second = parts.remove(0);
+        assert!(second.payload.to_bytes() == [&source[5 * MIB..], &source[MIB..5 * MIB]].concat());
+        assert_eq!(second.held, size, "no block was opened that the part had no room for");
+        let again = addresses(&second).iter().filter(|block| before.contains(block)).count();
+        assert!(again + 6 >= before.len(), "{again} of {} blocks were used again", before.len());
+    }
+
+    #[test]
     fn three_byte_writes_fill_a_part_with_few_blocks_and_no_waste() {
         let size = 8 * MIB as u64;
-        let mut cutter = Cutter::new(PartSizes::Equal(size), false);
+        let mut cutter = Cutter::new(PartSizes::Equal(size), false, Blocks::default());
         let mut parts = Vec::new();
         while parts.is_empty() {
             cutter.push(Bytes::from_static(b"abc"), &mut parts);
@@ -355,7 +417,7 @@ mod tests {
     #[test]
     fn a_first_part_that_is_just_full_waits_and_a_later_one_does_not() {
         let size = 5 * MIB as u64;
-        let mut cutter = Cutter::new(PartSizes::Equal(size), false);
+        let mut cutter = Cutter::new(PartSizes::Equal(size), false, Blocks::default());
         let mut parts = Vec::new();
         cutter.push(Bytes::from(vec![0; 5 * MIB]), &mut parts);
         assert!(parts.is_empty(), "it may be all");
@@ -366,7 +428,7 @@ mod tests {
 
     #[test]
     fn parts_grow_as_the_sizes_say() {
-        let mut cutter = Cutter::new(PartSizes::Growing(5 * MIB as u64), false);
+        let mut cutter = Cutter::new(PartSizes::Growing(5 * MIB as u64), false, Blocks::default());
         let source = Bytes::from(vec![0; 10 * MIB]);
         let mut parts = Vec::new();
         while parts.len() < 502 {

@@ -1,9 +1,11 @@
 //! [`BufferedMultipartWriter`]: one object from writes of any size, in bounded memory.
 //!
 //! A write goes through three hands: the *cutter* (`cutter.rs`) gathers it into parts, the *window*
-//! (`window.rs`) holds them until there is room, the *uploader* (`uploader.rs`), a task of its own, sends them.
+//! (`window.rs`) holds them until there is room, the *uploader* (`uploader.rs`), a task of its own, sends them. The
+//! memory of short writes goes round (`blocks.rs`).
 
 mod async_write;
+mod blocks;
 mod clean_up;
 mod cutter;
 mod options;
@@ -28,6 +30,7 @@ use crate::storage::ObjectStorage;
 
 pub use self::options::BufferedMultipartWriterOptions;
 
+use self::blocks::Blocks;
 use self::cutter::{BLOCK_BYTES_MAX, COPY_BELOW_BYTES, CutPart, Cutter};
 use self::uploader::Uploader;
 use self::window::{End, Window};
@@ -65,8 +68,10 @@ use self::window::{End, Window};
 /// [`expected_size`](BufferedMultipartWriterOptions::expected_size) keeps all parts equal.
 ///
 /// **Memory.** At most `concurrency + 1` times the size of the part being filled, counting every byte from
-/// being accepted until the store has acknowledged its part, and the room left in the blocks into which short
-/// writes are copied; [`write`](Self::write) waits when there is no room. Writes of 16 KiB and more are shared, not
+/// being accepted until the store has acknowledged its part, the room left in the blocks of 256 KiB into which short
+/// writes are copied, and the blocks of acknowledged parts that are kept to be filled again: freed as soon as other
+/// bytes need their room, all but those of one part when nothing is being uploaded, and all when the writer finishes;
+/// never filled while the store has a slice of them. [`write`](Self::write) waits when there is no room. Writes of 16 KiB and more are shared, not
 /// copied, and counted by their length: a `Bytes` that is a slice of something larger keeps all of it in memory
 /// until its last byte is uploaded. Copy such slices with [`write_slice`](Self::write_slice).
 ///
@@ -94,6 +99,8 @@ pub struct BufferedMultipartWriter {
     parts_held_max: u64,
     object_bytes_max: u64,
     cutter: Cutter,
+    /// Shared with cutter and window.
+    idle: Blocks,
     /// Parts just cut, on their way into the window; empty between calls, kept for its memory.
     cut: Vec<CutPart>,
     window: Rc<RefCell<Window>>,
@@ -117,7 +124,8 @@ impl BufferedMultipartWriter {
     ) -> Result<BufferedMultipartWriter> {
         let store = storage.capabilities();
         let sizes = options.part_sizes(store.multipart_part_size).map_err(|error| error.with_key(&key))?;
-        let window = Rc::new(RefCell::new(Window::default()));
+        let idle = Blocks::default();
+        let window = Rc::new(RefCell::new(Window::new(idle.clone())));
         let parts_held_max = options.concurrency as u64 + 1;
         let uploader = Uploader {
             storage,
@@ -140,7 +148,8 @@ impl BufferedMultipartWriter {
             key,
             parts_held_max,
             object_bytes_max: sizes.object_bytes_max(),
-            cutter: Cutter::new(sizes, store.states_crc64_nvme),
+            cutter: Cutter::new(sizes, store.states_crc64_nvme, idle.clone()),
+            idle,
             cut: Vec::new(),
             window,
             accepted: 0,
@@ -298,7 +307,7 @@ impl BufferedMultipartWriter {
     /// [`part_size`](Self::part_size).
     #[must_use]
     pub fn held(&self) -> u64 {
-        self.cutter.held() + self.window.borrow().held()
+        self.cutter.held() + self.window.borrow().held() + self.idle.held()
     }
 
     /// The size of the part being filled, in bytes.
@@ -353,9 +362,19 @@ impl BufferedMultipartWriter {
         let len = len as u64;
         poll_fn(|cx| {
             self.window.borrow_mut().poll_room(cx, &self.key, |held_in_window| {
+                if copied && len <= self.cutter.spare() {
+                    return true;
+                }
                 let held_max = self.parts_held_max * self.cutter.part_size();
-                (copied && len <= self.cutter.spare())
-                    || held_in_window + self.cutter.held() + len + BLOCK_BYTES_MAX <= held_max
+                let wanted = held_in_window + self.cutter.held() + BLOCK_BYTES_MAX;
+                if wanted + len > held_max {
+                    return false;
+                }
+                // What is copied fills idle blocks first, and takes fresh memory beside them only for the end of a
+                // part that has no room for a whole block.
+                let beside_idle = if copied { wanted } else { wanted + len };
+                self.idle.keep_at_most(held_max - beside_idle);
+                true
             })
         })
         .await

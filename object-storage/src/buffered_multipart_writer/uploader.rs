@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::BytesMut;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -41,6 +42,7 @@ pub(super) struct Uploader {
 struct Sent {
     part: Part,
     held: u64,
+    blocks: Vec<BytesMut>,
 }
 
 /// What happens next while parts are sent.
@@ -83,7 +85,7 @@ impl Uploader {
         let stopped = pin!(poll_fn(|cx| self.window.borrow_mut().poll_stopped(cx)));
         match select(put, stopped).await {
             Either::Left((Ok(outcome), _)) => {
-                self.window.borrow_mut().uploaded_part(bytes, whole.held);
+                self.window.borrow_mut().uploaded_part(bytes, whole.held, whole.blocks);
                 End::Completed(outcome)
             }
             Either::Left((Err(error), _)) if error.is_indeterminate() => self.unknown(error),
@@ -150,8 +152,8 @@ impl Uploader {
         loop {
             match poll_fn(|cx| self.poll_step(cx, &mut in_flight)).await {
                 Step::Send(part) => in_flight.push(send_part(upload, part)),
-                Step::Ended(Ok(Sent { part, held })) => {
-                    self.window.borrow_mut().uploaded_part(part.size, held);
+                Step::Ended(Ok(Sent { part, held, blocks })) => {
+                    self.window.borrow_mut().uploaded_part(part.size, held, blocks);
                     sent.push(part);
                 }
                 Step::Ended(Err(error)) => {
@@ -253,13 +255,13 @@ impl Drop for Uploader {
 }
 
 async fn send_part(upload: &dyn MultipartUpload, part: CutPart) -> Result<Sent> {
-    let CutPart { number, payload, held } = part;
+    let CutPart { number, payload, held, blocks } = part;
     let size = payload.len();
     let stored =
         guarded(Operation::UploadPart, upload.key(), async { upload.upload_part(number, payload).await });
     // Number and size are ours; of what the store says only the tag is needed.
     let etag = stored.await?.etag;
-    Ok(Sent { part: Part::new(number, etag, size), held })
+    Ok(Sent { part: Part::new(number, etag, size), held, blocks })
 }
 
 /// Turns a panic of the store into an error, so that it ends this writer and not the clean-up after it. What the

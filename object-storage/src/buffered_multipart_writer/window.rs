@@ -4,11 +4,14 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
+use bytes::BytesMut;
+
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::Key;
 use crate::object::PutOutcome;
 use crate::operation_id::OperationId;
 
+use super::blocks::Blocks;
 use super::cutter::{CutPart, Rest};
 
 #[derive(Default)]
@@ -25,6 +28,8 @@ pub(super) struct Window {
     end: Option<End>,
     /// Memory of the parts that are queued or being sent, in bytes.
     held: u64,
+    /// Blocks of parts that are uploaded, while more parts may come.
+    idle: Blocks,
     /// Bytes that the store has acknowledged.
     uploaded: u64,
     writer: Option<Waker>,
@@ -85,6 +90,11 @@ pub(super) enum First {
 
 /// The side of the writer.
 impl Window {
+    /// `idle`: where the blocks of uploaded parts go.
+    pub(super) fn new(idle: Blocks) -> Window {
+        Window { idle, ..Window::default() }
+    }
+
     /// Adds parts to be sent.
     pub(super) fn send(&mut self, parts: impl IntoIterator<Item = CutPart>) {
         for part in parts {
@@ -100,6 +110,7 @@ impl Window {
             return;
         }
         self.order = Order::Finish;
+        self.idle.keep_at_most(0);
         match rest {
             Rest::Whole(part) => {
                 self.held += part.held;
@@ -234,10 +245,13 @@ impl Window {
         register(&mut self.uploader, cx);
     }
 
-    /// The store has these bytes; their memory is free.
-    pub(super) fn uploaded_part(&mut self, bytes: u64, held: u64) {
+    /// The store has these bytes; their memory is free. These blocks of it are used again if more comes.
+    pub(super) fn uploaded_part(&mut self, bytes: u64, held: u64, blocks: Vec<BytesMut>) {
         self.uploaded += bytes;
         self.held -= held;
+        if self.order == Order::Upload {
+            self.idle.give_back(blocks, self.held == 0);
+        }
         wake(&mut self.writer);
     }
 
@@ -258,7 +272,9 @@ impl Window {
         wake(&mut self.writer);
     }
 
+    /// Nothing of it is sent any more, and nothing more comes.
     fn drop_queue(&mut self) {
+        self.idle.keep_at_most(0);
         for part in self.queue.drain(..).chain(self.whole.take()) {
             self.held = self.held.saturating_sub(part.held);
         }

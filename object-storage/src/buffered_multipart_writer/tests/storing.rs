@@ -147,6 +147,30 @@ async fn the_writer_accepts_while_the_upload_is_being_created() {
 }
 
 #[compio::test]
+async fn blocks_that_wait_to_be_filled_again_give_way_to_long_writes() {
+    let store = store();
+    let mut writer = writer(&store, options());
+    let source = pattern(2 * PART);
+    writer.write_slice(&source).await.expect("accepted");
+    while writer.uploaded() < 2 * PART as u64 {
+        compio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let idle = writer.held();
+    assert!((PART as u64 / 2..=PART as u64).contains(&idle), "of one part, while nothing is done: {idle}");
+    store.held_back.set(Some(Operation::UploadPart));
+    let mut accepted = true;
+    while accepted {
+        accepted = writer.write(source.slice(..MIB / 2)).now_or_never().is_some();
+        assert!(writer.held() <= 3 * PART as u64, "{} bytes", writer.held());
+        compio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(writer.accepted() > 5 * PART as u64 - MIB as u64, "idle blocks took room: {}", writer.accepted());
+    store.held_back.set(None);
+    writer.finish().await.expect("stored");
+    assert_eq!(writer.held(), 0);
+}
+
+#[compio::test]
 async fn with_one_part_at_once_a_full_window_still_moves_on() {
     let store = store();
     store.yields.set(3);
