@@ -26,6 +26,9 @@ thread_local! {
 impl OperationId {
     /// An id that nobody else has: two random ones are the same with a chance of 1 in 2^128. No system call, and
     /// nothing is allocated.
+    ///
+    /// Two copies of one running program make the same ids: a process that forks and goes on without `exec`, a virtual
+    /// machine that is started twice from one snapshot. They must choose ids themselves.
     #[must_use]
     pub fn random() -> OperationId {
         SOURCE.with(|(hash, count)| {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
-use super::tls_machine::Outgoing as Records;
+use super::tls_machine::{Outgoing as Records, sealed_bytes_max};
 
 /// What a connection is ready to read while it waits for an answer, in bytes: the head of any answer of S3, and a
 /// small object with it.
@@ -22,7 +22,7 @@ pub(super) const MEDIUM_BYTES: usize = 64 * 1024;
 
 /// The size of a medium buffer, in bytes: the head of an answer and such a body, so that both can come in one read. A
 /// connection over which one has come reads into these from then on; 64 idle ones hold 5 MiB at most.
-const MEDIUM_ROOM_BYTES: usize = MEDIUM_BYTES + SMALL_BYTES;
+pub(super) const MEDIUM_ROOM_BYTES: usize = MEDIUM_BYTES + SMALL_BYTES;
 
 /// The size of a large buffer, in bytes.
 pub(super) const LARGE_BYTES: usize = 256 * 1024;
@@ -109,7 +109,7 @@ impl Room {
     /// Makes room for `bytes` more behind what is in the buffer; says for how many there is room then.
     pub(super) fn make(&mut self, buffers: &Buffers, bytes: usize) -> usize {
         let fits_medium = self.own.is_none() && bytes + self.buffer.len() <= MEDIUM_ROOM_BYTES;
-        let wants_medium = fits_medium && (self.medium || bytes > SMALL_BYTES);
+        let wants_medium = fits_medium && (self.medium || bytes > sealed_bytes_max(SMALL_BYTES));
         let bytes = match wants_medium {
             true => bytes.max(MEDIUM_ROOM_BYTES.saturating_sub(self.buffer.len())),
             false => bytes,
@@ -217,6 +217,8 @@ mod tests {
         let buffers = Buffers::default();
         let mut room = Room::default();
         assert_eq!(room.make(&buffers, SMALL_BYTES), SMALL_BYTES);
+        let sealed = sealed_bytes_max(SMALL_BYTES);
+        assert_eq!(room.make(&buffers, sealed), sealed, "a small answer over TLS is a small answer");
         room.buffer.resize(SMALL_BYTES, 0);
         let mut body = room.buffer.split().freeze();
         assert!(room.make(&buffers, 40_000) > MEDIUM_BYTES);

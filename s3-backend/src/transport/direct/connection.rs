@@ -282,8 +282,14 @@ impl Connection {
         }
     }
 
-    /// Takes over what a read brought.
+    /// Takes over what a read brought. After an error nothing more is read.
     fn finish(&mut self) -> Result<(), Broken> {
+        let taken = self.take_over();
+        self.ended |= taken.is_err();
+        taken
+    }
+
+    fn take_over(&mut self) -> Result<(), Broken> {
         let Reading::Done(BufResult(read, buffer)) = mem::replace(&mut self.reading, Reading::Not) else {
             unreachable!("it is called when a read is done");
         };
@@ -608,5 +614,110 @@ mod tests {
             let pieces: Vec<u8> = out.pieces(4).flatten().copied().collect();
             assert_eq!(pieces, b"headabcde"[at..(at + 4).min(9)]);
         }
+    }
+
+    fn pattern(at: usize, round: usize) -> u8 {
+        (at * 31 + (at >> 13) + round).to_le_bytes()[0]
+    }
+
+    #[test]
+    fn key_updates_between_windows_that_leave_partly_at_once_keep_the_order_of_records() {
+        use std::io::Read as _;
+        let (client, server) = identity().sides();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        const LEN: usize = 3 * 1024 * 1024 + 12345;
+        const ROUNDS: usize = 2;
+        #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
+        let serving = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("a connection");
+            rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 64 * 1024).expect("set");
+            let mut tls = ServerConnection::new(server).expect("a configuration");
+            while tls.is_handshaking() {
+                tls.complete_io(&mut socket).expect("a client that speaks TLS");
+            }
+            let mut got = Vec::new();
+            let mut reads = 0u32;
+            while got.len() < ROUNDS * (LEN + 4) {
+                let mut few = (&mut socket).take(7000);
+                if tls.read_tls(&mut few).expect("reads") == 0 {
+                    break;
+                }
+                let state = tls.process_new_packets().expect("right records");
+                let at = got.len();
+                got.resize(at + state.plaintext_bytes_to_read(), 0);
+                tls.reader().read_exact(&mut got[at..]).expect("there");
+                reads += 1;
+                if reads.is_multiple_of(150) {
+                    tls.refresh_traffic_keys().expect("TLS 1.3");
+                    while tls.wants_write() {
+                        tls.write_tls(&mut socket).expect("room");
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+            tls.writer().write_all(b"done").expect("room");
+            while tls.wants_write() {
+                tls.write_tls(&mut socket).expect("room");
+            }
+            got
+        });
+        compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+            let socket = TcpStream::connect(address).await.expect("a server");
+            let mut connection =
+                Connection::new(socket, Buffers::default(), clock::now(), Duration::from_secs(60));
+            let tls = TlsMachine::new(client, ServerName::try_from(HOST).expect("a name")).expect("ok");
+            connection.secure(tls).await.expect("trusted");
+            for round in 0..ROUNDS {
+                let data: Vec<u8> = (0..LEN).map(|i| pattern(i, round)).collect();
+                let data = Bytes::from(data);
+                let mut payload = Payload::new();
+                payload.push(Bytes::slice(&data, ..100_001));
+                payload.push(Bytes::slice(&data, 100_001..));
+                connection.listen();
+                let sent =
+                    connection.send(b"head".to_vec(), &payload, |_| {}, |_| false).await.expect("sent");
+                assert_eq!(sent, Sent::Wholly);
+            }
+            assert_eq!(connection.hear(SMALL_BYTES).await.expect("an answer"), Heard::Something);
+            assert_eq!(connection.heard().front().expect("it"), &b"done"[..]);
+        });
+        let got = serving.join().expect("server");
+        assert_eq!(got.len(), ROUNDS * (LEN + 4));
+        for round in 0..ROUNDS {
+            let one = &got[round * (LEN + 4)..][..LEN + 4];
+            assert_eq!(&one[..4], b"head");
+            assert!(one[4..].iter().enumerate().all(|(i, &b)| b == pattern(i, round)));
+        }
+    }
+
+    #[test]
+    fn what_broke_while_sending_is_not_listened_to_again() {
+        let (client, server) = identity().sides();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
+        let serving = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("a connection");
+            let mut tls = ServerConnection::new(server).expect("a configuration");
+            while tls.is_handshaking() {
+                tls.complete_io(&mut socket).expect("a client that speaks TLS");
+            }
+            socket.write_all(b"\x17\x03\x03\x00\x11no record of TLS!").expect("written");
+            socket
+        });
+        compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+            let socket = TcpStream::connect(address).await.expect("a server");
+            let mut connection =
+                Connection::new(socket, Buffers::default(), clock::now(), Duration::from_secs(60));
+            let tls = TlsMachine::new(client, ServerName::try_from(HOST).expect("a name")).expect("ok");
+            connection.secure(tls).await.expect("trusted");
+            let payload = Payload::from(vec![0; 64 << 20]);
+            let sent = connection.send(b"head".to_vec(), &payload, |_| {}, |_| false).await;
+            assert!(matches!(sent, Err(Broken::Tls(_))), "{sent:?}");
+            let again = compio::time::timeout(Duration::from_secs(2), connection.hear(SMALL_BYTES)).await;
+            assert!(matches!(again, Ok(Ok(Heard::End))), "it waits for what cannot come: {again:?}");
+        });
+        drop(serving.join());
     }
 }

@@ -139,8 +139,11 @@ impl Hop {
     }
 
     /// See [RFC 9112, section 9.3](https://www.rfc-editor.org/rfc/rfc9112#section-9.3).
+    ///
+    /// A transfer coding in HTTP/1.0 is [faulty framing](https://www.rfc-editor.org/rfc/rfc9112#section-6.1-15), after
+    /// which nobody knows where the next answer begins.
     fn keeps_alive(&self, minor_version: u8) -> bool {
-        !self.says_close && (minor_version >= 1 || self.says_keep_alive)
+        !self.says_close && (minor_version >= 1 || (self.says_keep_alive && self.codings == 0))
     }
 }
 
@@ -216,6 +219,7 @@ mod tests {
             ("HTTP/1.1", "Content-Length: 0\r\nConnection: x, close", false),
             ("HTTP/1.0", "Content-Length: 0", false),
             ("HTTP/1.0", "Content-Length: 0\r\nConnection: keep-alive", true),
+            ("HTTP/1.0", "Transfer-Encoding: chunked\r\nConnection: keep-alive", false),
         ];
         for (version, fields, reusable) in cases {
             assert_eq!(

@@ -38,7 +38,7 @@ use url::Url;
 
 use self::answer::Answer;
 use self::body::IncomingBody;
-use self::buffers::{Buffers, SMALL_BYTES};
+use self::buffers::{Buffers, MEDIUM_ROOM_BYTES, SMALL_BYTES};
 use self::connect::{Connector, NotConnected, Proxy};
 use self::connection::{Broken, Heard, JOINED_BYTES_MAX, Sent};
 use self::framing::Decoder;
@@ -199,6 +199,8 @@ impl DirectTransport {
                 false
             }
             Ok(Sent::Partly(heard)) => heard == Heard::End,
+            // What it said before is heard already, and nothing that comes now can be read.
+            Err(broken @ Broken::Tls(_)) => return Err(progress.broken(&broken)),
             Err(broken) => {
                 // It may have said why before it broke, and that may be here already.
                 match connection.hear(SMALL_BYTES).await {
@@ -332,8 +334,8 @@ fn whole_body(heard: &mut VecDeque<Bytes>, length: u64) -> Option<Bytes> {
         return None;
     }
     let mut body = first.split_to(length);
-    // Its connection's buffer is free at once, and somebody who keeps a small object does not keep that with it.
-    if length <= SMALL_BYTES {
+    // Its connection's buffer is free at once, and nobody who keeps a small object keeps more than as much again with it.
+    if length <= MEDIUM_ROOM_BYTES / 2 {
         body = Bytes::copy_from_slice(&body);
     }
     if first.is_empty() {
