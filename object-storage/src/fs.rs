@@ -344,10 +344,10 @@ impl ObjectStorage for CompioFsStorage {
 
     fn shutdown(&self, deadline: Duration) -> LocalBoxFuture<'_, ShutdownReport> {
         Box::pin(async move {
-            self.operations.begin_shutdown();
+            let _shutting_down = self.operations.begin_shutdown();
             // What has not ended by then is in the report.
             let _ = compio::time::timeout(deadline.min(SHUTDOWN_MAX), self.drain()).await;
-            self.operations.end_shutdown()
+            self.operations.report()
         })
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Operations(Arc<Mutex<State>>);
 struct State {
     phase: Phase,
     under_way: usize,
+    /// How many calls of shutdown wait.
+    shutdowns: usize,
     /// Uploads that nobody but the holder of a handle, or whoever dropped one, knows of.
     tied: BTreeMap<UploadId, Key>,
     /// How many of them were aborted since the shutdown began.
@@ -55,6 +57,20 @@ impl Drop for Counted {
     }
 }
 
+/// A shutdown that waits, until this is dropped.
+#[derive(Debug)]
+pub(super) struct ShuttingDown(Operations);
+
+impl Drop for ShuttingDown {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.shutdowns -= 1;
+        if state.shutdowns == 0 {
+            state.phase = Phase::ShutDown;
+        }
+    }
+}
+
 impl Operations {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("nothing panics while it holds the lock")
@@ -76,16 +92,20 @@ impl Operations {
         Ok(UnderWay { _counted: Arc::new(Counted(self.clone())) })
     }
 
-    pub(super) fn begin_shutdown(&self) {
+    /// From now on only what clears away is begun; nothing at all once the last of what this gives is dropped.
+    pub(super) fn begin_shutdown(&self) -> ShuttingDown {
         let mut state = self.lock();
         state.phase = Phase::ShuttingDown;
-        state.aborted = 0;
+        if state.shutdowns == 0 {
+            state.aborted = 0;
+        }
+        state.shutdowns += 1;
+        ShuttingDown(self.clone())
     }
 
-    /// Refuses everything from now on, and says what was done and what is left.
-    pub(super) fn end_shutdown(&self) -> ShutdownReport {
-        let mut state = self.lock();
-        state.phase = Phase::ShutDown;
+    /// What was done since the shutdown began, and what is left.
+    pub(super) fn report(&self) -> ShutdownReport {
+        let state = self.lock();
         let left = state.tied.iter().map(|(id, key)| UploadInfo::new(key.clone(), id.clone(), None));
         let mut uploads_left: Vec<_> = left.collect();
         uploads_left.sort_by(|one, next| (&one.key, &one.upload_id).cmp(&(&next.key, &next.upload_id)));
@@ -130,5 +150,26 @@ impl Operations {
 
     pub(super) fn tied(&self) -> BTreeMap<UploadId, Key> {
         self.lock().tied.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_shutdowns_the_one_that_ends_first_does_not_keep_the_other_from_clearing_away() {
+        let operations = Operations::default();
+        let begin =
+            |operation| operations.begin(&Task::new(operation)).map(drop).map_err(|error| error.kind());
+        let (first, second) = (operations.begin_shutdown(), operations.begin_shutdown());
+        assert_eq!(begin(Operation::PutObject), Err(ErrorKind::ShutDown));
+        drop(first);
+        assert_eq!(begin(Operation::AbortMultipartUpload), Ok(()));
+        drop(second);
+        assert_eq!(begin(Operation::AbortMultipartUpload), Err(ErrorKind::ShutDown));
+        // What was left can be tried once more.
+        let _third = operations.begin_shutdown();
+        assert_eq!(begin(Operation::AbortMultipartUpload), Ok(()));
     }
 }
