@@ -16,6 +16,7 @@ mod operation;
 pub mod outage;
 mod policy;
 mod random;
+mod scheduled;
 mod store;
 mod world;
 

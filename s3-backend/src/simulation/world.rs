@@ -13,6 +13,7 @@ use super::faults::{FAULTS, WEATHERS};
 use super::operation::{Names, Output, Prepared};
 use super::policy::Policy;
 use super::random::Random;
+use super::scheduled::Scheduled;
 use super::store::{Answer, Store};
 use super::{CLIENTS_MAX, Counts, KEYS, OPERATIONS};
 use crate::protocol::budget::Budget;
@@ -122,32 +123,6 @@ struct Reply {
     instead: Option<Answer>,
 }
 
-struct Scheduled {
-    at: Duration,
-    number: u32,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Scheduled) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     /// The operation, for the first time.
@@ -204,7 +179,7 @@ pub(super) struct World<'n> {
     pub(super) records: Vec<Record>,
     /// How each write is sent: by an upload of that number, or by a put with an id that the caller chose or not.
     ways: Vec<Way>,
-    queue: BinaryHeap<Reverse<Scheduled>>,
+    queue: BinaryHeap<Reverse<Scheduled<Event>>>,
     now: Duration,
     /// The count of events: a clock for the judge that no two events share.
     moment: u32,
@@ -355,7 +330,7 @@ impl<'n> World<'n> {
 
     fn schedule(&mut self, after: Duration, event: Event) {
         self.numbers += 1;
-        self.queue.push(Reverse(Scheduled { at: self.now + after, number: self.numbers, event }));
+        self.queue.push(Reverse(Scheduled { at: self.now + after, number: self.numbers.into(), event }));
     }
 
     fn mix(&mut self, numbers: &[u64]) {

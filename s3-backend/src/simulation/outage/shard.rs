@@ -12,6 +12,7 @@ use object_storage::{ErrorKind, Key, OperationId, PutMode};
 
 use super::super::operation::{Names, Output, Prepared};
 use super::super::random::Random;
+use super::super::scheduled::Scheduled;
 use super::super::store::Answer;
 use super::super::world::LOOK_TIME_MAX;
 use super::{BEGINS, Client, ENDS, Load, Outage, Scenario, Toll, WATCHED, Work};
@@ -46,32 +47,6 @@ enum Fate {
     SlowDown,
     InternalError,
     TimedOut,
-}
-
-struct Scheduled {
-    at: Duration,
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Scheduled) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
 }
 
 /// An operation of which nobody has heard the end.
@@ -127,7 +102,7 @@ pub(super) struct Shard<'s> {
     waiting: VecDeque<Number>,
     looks_for_room: bool,
     under_way: BTreeMap<Number, Underway>,
-    queue: BinaryHeap<Reverse<Scheduled>>,
+    queue: BinaryHeap<Reverse<Scheduled<Event>>>,
     now: Duration,
     numbers: u64,
     toll: Toll,
