@@ -374,11 +374,12 @@ fn what_a_runtime_that_ends_leaves_behind_is_counted() {
 #[test]
 fn a_store_that_outlives_its_runtime_is_shut_down_on_another() {
     let server = server([aborted(), gone()]);
-    let store = run(async {
+    let (store, upload) = run(async {
         let store = store(&server).await;
-        drop(begin(&store).await.expect("begun"));
-        store
+        let upload = begin(&store).await.expect("begun");
+        (store, upload)
     });
+    drop(upload);
     run(async {
         let report = store.shutdown(Duration::from_secs(20)).await;
         assert!(report.is_clean() && report.uploads_aborted == 1, "{report:?}");

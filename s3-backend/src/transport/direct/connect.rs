@@ -353,7 +353,7 @@ async fn tunnel(connection: &mut Connection, origin: &Origin, proxy: &Proxy) -> 
     // What a proxy adds to a 2xx is no body: the tunnel begins behind the head.
     let mut answer = Answer::new(true);
     let nothing = Payload::new();
-    let sending = connection.send(head.into_bytes(), &nothing, |_| {}, |heard| answer.look(heard));
+    let sending = connection.send(head.into_bytes(), &nothing, |heard| answer.look(heard));
     let mut ended = sending.await.map_err(broken)? == Sent::Partly(Heard::End);
     loop {
         answer.look(connection.heard());

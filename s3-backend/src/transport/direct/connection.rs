@@ -4,7 +4,10 @@
 //! has closed, or says something nobody asked for, and is then not used again; and so that an answer is heard that
 //! comes while the request is still being sent.
 
+mod at_once;
 mod sealed;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,6 +25,7 @@ use compio::io::AsyncWrite;
 use compio::net::TcpStream;
 use object_storage::Payload;
 
+use self::at_once::at_once;
 use super::buffers::{Buffers, LARGE_BYTES, Room, SMALL_BYTES};
 use super::low_water::LowWater;
 use super::reader::{Read, Reader, reader};
@@ -36,6 +40,10 @@ const PIECES_MAX: usize = 256;
 /// The longest payload that is copied behind the head of its request, in bytes, so that both leave in a plain write. A
 /// page costs as much to copy as the kernel takes longer over a list of pieces.
 pub(super) const JOINED_BYTES_MAX: u64 = 1024;
+
+/// The longest request that is handed to the kernel past the ring, in bytes. A longer one lets the other tasks of the
+/// shard have their turn between its pieces.
+const AT_ONCE_BYTES_MAX: u64 = 128 * 1024;
 
 /// A connection to the store, or to a proxy that hands on to it.
 pub(super) struct Connection {
@@ -347,68 +355,63 @@ impl Connection {
 
     /// Sends the head of a request and its payload while listening.
     ///
-    /// `left` is told before the first write that bytes may have left from then on, and told otherwise if the kernel
-    /// took none of it: what a write has done that was given up, nobody knows. `heard` looks at what was heard
-    /// meanwhile, and may take from it; when it says so, or when the other side will say nothing more, sending ends,
-    /// and the connection is of no use for another request.
+    /// `heard` looks at what was heard meanwhile, and may take from it; when it says so, or when the other side will say
+    /// nothing more, sending ends, and the connection is of no use for another request.
     pub(super) async fn send(
-        &mut self,
-        head: Vec<u8>,
-        payload: &Payload,
-        left: impl Fn(bool),
-        mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
-    ) -> Result<Sent, Broken> {
-        if self.tls.is_none() {
-            return match payload.len() <= JOINED_BYTES_MAX {
-                true => self.send_joined(head, payload, left, heard).await,
-                false => self.send_pieces(head, payload, left, heard).await,
-            };
-        }
-        let mut out = Outgoing { head, payload: payload.clone(), at: 0 };
-        let total = out.head.len() as u64 + payload.len();
-        let sent = self.send_sealed(&mut out, total, &left, &mut heard).await;
-        out.head.clear();
-        self.head = out.head;
-        sent
-    }
-
-    /// Sends a request as one piece.
-    async fn send_joined(
         &mut self,
         mut head: Vec<u8>,
         payload: &Payload,
-        left: impl Fn(bool),
-        mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
+        heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
     ) -> Result<Sent, Broken> {
-        payload.chunks().iter().for_each(|chunk| head.extend_from_slice(chunk));
-        let mut at = 0;
-        while at < head.len() {
-            let write = write(self.socket.clone(), head, at);
-            if at == 0 {
-                left(true);
+        match self.send_at_once(&mut head, payload)? {
+            AtOnce::All => {
+                self.keep_head_room(head);
+                Ok(Sent::Wholly)
             }
-            let BufResult(written, back) = match self.alongside(pin!(write), &mut heard).await? {
-                Either::Heard(heard) => return Ok(Sent::Partly(heard)),
-                Either::Done(done) => done,
-            };
-            at += taken(written).inspect_err(|_| left(at > 0))?;
-            head = back;
+            AtOnce::Some(at) => self.send_rest(head, payload, at, |_| {}, heard).await,
         }
-        head.clear();
-        self.head = head;
-        Ok(Sent::Wholly)
     }
 
-    /// Sends a request from where its pieces lie.
-    async fn send_pieces(
+    /// Hands the kernel what it takes of a small request without waiting. A short payload is copied behind the head.
+    ///
+    /// # Errors
+    ///
+    /// The kernel took nothing, and the connection is of no more use.
+    pub(super) fn send_at_once(&self, head: &mut Vec<u8>, payload: &Payload) -> io::Result<AtOnce> {
+        let mut rest = payload.chunks();
+        if is_joined(payload) {
+            rest.iter().for_each(|chunk| head.extend_from_slice(chunk));
+            rest = &[];
+        }
+        let total = head.len() as u64 + if rest.is_empty() { 0 } else { payload.len() };
+        // Records are made, and sent, a window at a time.
+        if self.tls.is_some() || total > AT_ONCE_BYTES_MAX {
+            return Ok(AtOnce::Some(0));
+        }
+        let at = at_once(&self.socket, head, rest)?;
+        Ok(if at as u64 == total { AtOnce::All } else { AtOnce::Some(at) })
+    }
+
+    /// Sends what [`send_at_once`](Self::send_at_once) has left of the same request, as [`send`](Self::send) does.
+    ///
+    /// `left` is told before the first write that bytes may have left from then on, and told otherwise if the kernel
+    /// took none of it: what a write has done that was given up, nobody knows.
+    pub(super) async fn send_rest(
         &mut self,
         head: Vec<u8>,
         payload: &Payload,
+        at: usize,
         left: impl Fn(bool),
         mut heard: impl FnMut(&mut VecDeque<Bytes>) -> bool,
     ) -> Result<Sent, Broken> {
-        let mut out = Outgoing { head, payload: payload.clone(), at: 0 };
-        let total = out.head.len() as u64 + payload.len();
+        let payload = if is_joined(payload) { Payload::new() } else { payload.clone() };
+        let total = head.len() as u64 + payload.len();
+        let mut out = Outgoing { head, payload, at };
+        if self.tls.is_some() {
+            let sent = self.send_sealed(&mut out, total, &left, &mut heard).await;
+            self.keep_head_room(out.head);
+            return sent;
+        }
         while (out.at as u64) < total {
             let (at, write) = (out.at, write_vectored(self.socket.clone(), out));
             if at == 0 {
@@ -422,9 +425,14 @@ impl Connection {
             out = back;
             out.at += written;
         }
-        out.head.clear();
-        self.head = out.head;
+        self.keep_head_room(out.head);
         Ok(Sent::Wholly)
+    }
+
+    /// Takes back what [`head_room`](Self::head_room) gave.
+    pub(super) fn keep_head_room(&mut self, mut head: Vec<u8>) {
+        head.clear();
+        self.head = head;
     }
 
     /// Empty memory for the head of the next request. It comes back when that was sent.
@@ -481,9 +489,22 @@ pub(super) enum Sent {
     Partly(Heard),
 }
 
+/// How much of a request left without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AtOnce {
+    All,
+    /// So many bytes, perhaps none.
+    Some(usize),
+}
+
 enum Either<T> {
     Done(T),
     Heard(Heard),
+}
+
+/// Whether this payload leaves behind its head, in the same piece.
+fn is_joined(payload: &Payload) -> bool {
+    payload.len() <= JOINED_BYTES_MAX
 }
 
 /// How much a write took: something.
@@ -492,13 +513,6 @@ fn taken(written: io::Result<usize>) -> io::Result<usize> {
         0 => Err(io::ErrorKind::WriteZero.into()),
         written => Ok(written),
     }
-}
-
-/// Writes what stands in `out` from `at` on.
-async fn write(socket: TcpStream, out: Vec<u8>, at: usize) -> BufResult<usize, Vec<u8>> {
-    let mut socket = &socket;
-    let BufResult(written, slice) = socket.write(out.slice(at..)).await;
-    BufResult(written, slice.into_inner())
 }
 
 async fn write_vectored(socket: TcpStream, out: Outgoing) -> BufResult<usize, Outgoing> {
@@ -546,178 +560,5 @@ impl IoVectoredBuf for Outgoing {
             }
             None
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use rustls::ServerConnection;
-    use rustls::pki_types::ServerName;
-
-    use super::super::fuzzing::HOST;
-    use super::*;
-    use crate::clock;
-    use crate::fuzzing::tests::identity;
-
-    #[test]
-    fn an_answer_is_heard_although_what_came_with_it_is_broken() {
-        let (client, server) = identity().sides();
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let address = listener.local_addr().expect("bound");
-        #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
-        let answering = std::thread::spawn(move || {
-            let (mut socket, _) = listener.accept().expect("a connection");
-            let mut tls = ServerConnection::new(server).expect("a configuration");
-            while tls.is_handshaking() {
-                tls.complete_io(&mut socket).expect("a client that speaks TLS");
-            }
-            tls.writer().write_all(b"an answer").expect("room");
-            let mut said = Vec::new();
-            while tls.wants_write() {
-                tls.write_tls(&mut said).expect("room");
-            }
-            said.extend_from_slice(b"\x17\x03\x03\x00\x11no record of TLS!");
-            socket.write_all(&said).expect("a client that listens");
-            socket
-        });
-        let heard = compio::runtime::Runtime::new().expect("a runtime").block_on(async {
-            let socket = TcpStream::connect(address).await.expect("a server");
-            let age_max = Duration::from_secs(60);
-            let mut connection = Connection::new(socket, Buffers::default(), clock::now(), age_max);
-            let name = ServerName::try_from(HOST).expect("a name");
-            let tls = TlsMachine::new(client, name).expect("a configuration");
-            connection.secure(tls).await.expect("a server that is trusted");
-            let mut all = Vec::new();
-            loop {
-                match connection.hear(SMALL_BYTES).await {
-                    Ok(Heard::Something) => all.extend(connection.heard().drain(..).flatten()),
-                    Ok(Heard::End) => break (all, None),
-                    Err(broken) => break (all, Some(broken.cause())),
-                }
-            }
-        });
-        assert_eq!(heard, (b"an answer".to_vec(), Some(Cause::Connection)));
-        drop(answering.join());
-    }
-
-    #[test]
-    fn what_has_left_is_not_named_again() {
-        let mut payload = Payload::from("abc");
-        payload.push("de".into());
-        for at in 0..=9 {
-            let out = Outgoing { head: b"head".to_vec(), payload: payload.clone(), at };
-            let joined: Vec<u8> = out.iter_slice().flatten().copied().collect();
-            assert_eq!(joined, b"headabcde"[at..]);
-            assert!(out.iter_slice().all(|piece| !piece.is_empty()));
-            let pieces: Vec<u8> = out.pieces(4).flatten().copied().collect();
-            assert_eq!(pieces, b"headabcde"[at..(at + 4).min(9)]);
-        }
-    }
-
-    fn pattern(at: usize, round: usize) -> u8 {
-        (at * 31 + (at >> 13) + round).to_le_bytes()[0]
-    }
-
-    #[test]
-    fn key_updates_between_windows_that_leave_partly_at_once_keep_the_order_of_records() {
-        use std::io::Read as _;
-        let (client, server) = identity().sides();
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let address = listener.local_addr().expect("bound");
-        const LEN: usize = 3 * 1024 * 1024 + 12345;
-        const ROUNDS: usize = 2;
-        #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
-        let serving = std::thread::spawn(move || {
-            let (mut socket, _) = listener.accept().expect("a connection");
-            rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 64 * 1024).expect("set");
-            let mut tls = ServerConnection::new(server).expect("a configuration");
-            while tls.is_handshaking() {
-                tls.complete_io(&mut socket).expect("a client that speaks TLS");
-            }
-            let mut got = Vec::new();
-            let mut reads = 0u32;
-            while got.len() < ROUNDS * (LEN + 4) {
-                let mut few = (&mut socket).take(7000);
-                if tls.read_tls(&mut few).expect("reads") == 0 {
-                    break;
-                }
-                let state = tls.process_new_packets().expect("right records");
-                let at = got.len();
-                got.resize(at + state.plaintext_bytes_to_read(), 0);
-                tls.reader().read_exact(&mut got[at..]).expect("there");
-                reads += 1;
-                if reads.is_multiple_of(150) {
-                    tls.refresh_traffic_keys().expect("TLS 1.3");
-                    while tls.wants_write() {
-                        tls.write_tls(&mut socket).expect("room");
-                    }
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-            }
-            tls.writer().write_all(b"done").expect("room");
-            while tls.wants_write() {
-                tls.write_tls(&mut socket).expect("room");
-            }
-            got
-        });
-        compio::runtime::Runtime::new().expect("a runtime").block_on(async {
-            let socket = TcpStream::connect(address).await.expect("a server");
-            let mut connection =
-                Connection::new(socket, Buffers::default(), clock::now(), Duration::from_secs(60));
-            let tls = TlsMachine::new(client, ServerName::try_from(HOST).expect("a name")).expect("ok");
-            connection.secure(tls).await.expect("trusted");
-            for round in 0..ROUNDS {
-                let data: Vec<u8> = (0..LEN).map(|i| pattern(i, round)).collect();
-                let data = Bytes::from(data);
-                let mut payload = Payload::new();
-                payload.push(Bytes::slice(&data, ..100_001));
-                payload.push(Bytes::slice(&data, 100_001..));
-                connection.listen();
-                let sent =
-                    connection.send(b"head".to_vec(), &payload, |_| {}, |_| false).await.expect("sent");
-                assert_eq!(sent, Sent::Wholly);
-            }
-            assert_eq!(connection.hear(SMALL_BYTES).await.expect("an answer"), Heard::Something);
-            assert_eq!(connection.heard().front().expect("it"), &b"done"[..]);
-        });
-        let got = serving.join().expect("server");
-        assert_eq!(got.len(), ROUNDS * (LEN + 4));
-        for round in 0..ROUNDS {
-            let one = &got[round * (LEN + 4)..][..LEN + 4];
-            assert_eq!(&one[..4], b"head");
-            assert!(one[4..].iter().enumerate().all(|(i, &b)| b == pattern(i, round)));
-        }
-    }
-
-    #[test]
-    fn what_broke_while_sending_is_not_listened_to_again() {
-        let (client, server) = identity().sides();
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let address = listener.local_addr().expect("bound");
-        #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
-        let serving = std::thread::spawn(move || {
-            let (mut socket, _) = listener.accept().expect("a connection");
-            let mut tls = ServerConnection::new(server).expect("a configuration");
-            while tls.is_handshaking() {
-                tls.complete_io(&mut socket).expect("a client that speaks TLS");
-            }
-            socket.write_all(b"\x17\x03\x03\x00\x11no record of TLS!").expect("written");
-            socket
-        });
-        compio::runtime::Runtime::new().expect("a runtime").block_on(async {
-            let socket = TcpStream::connect(address).await.expect("a server");
-            let mut connection =
-                Connection::new(socket, Buffers::default(), clock::now(), Duration::from_secs(60));
-            let tls = TlsMachine::new(client, ServerName::try_from(HOST).expect("a name")).expect("ok");
-            connection.secure(tls).await.expect("trusted");
-            let payload = Payload::from(vec![0; 64 << 20]);
-            let sent = connection.send(b"head".to_vec(), &payload, |_| {}, |_| false).await;
-            assert!(matches!(sent, Err(Broken::Tls(_))), "{sent:?}");
-            let again = compio::time::timeout(Duration::from_secs(2), connection.hear(SMALL_BYTES)).await;
-            assert!(matches!(again, Ok(Ok(Heard::End))), "it waits for what cannot come: {again:?}");
-        });
-        drop(serving.join());
     }
 }

@@ -1,8 +1,8 @@
 //! [`DirectTransport`]: HTTP/1.1 straight on compio's sockets.
 //!
-//! A request's head and the payload's own memory leave in one vectored write; an answer is read into large buffers
-//! that are used again, and handed out as slices of them. How far a request got is known to the byte, because every
-//! write says how much of it the kernel has taken.
+//! A request's head and the payload's own memory leave in one vectored write, a small request's without waiting for the
+//! ring; an answer is read into large buffers that are used again, and handed out as slices of them. How far a request got
+//! is known to the byte, because every write says how much of it the kernel has taken.
 //!
 //! What is not here, because S3 needs none of it: HTTP/2, redirects, decompression, cookies, trailers.
 
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use credentials::Host;
-use futures_util::future::{LocalBoxFuture, poll_immediate};
+use futures_util::future::LocalBoxFuture;
 use memchr::memchr_iter;
 use url::Url;
 
@@ -40,7 +40,7 @@ use self::answer::Answer;
 use self::body::IncomingBody;
 use self::buffers::{Buffers, MEDIUM_ROOM_BYTES, SMALL_BYTES};
 use self::connect::{Connector, NotConnected, Proxy};
-use self::connection::{Broken, Heard, JOINED_BYTES_MAX, Sent};
+use self::connection::{AtOnce, Broken, Heard, JOINED_BYTES_MAX, Sent};
 use self::framing::Decoder;
 use self::head::{Framing, NotHttp, Parsed};
 use self::pool::{CONNECTIONS_MAX, Lease, Pool};
@@ -140,12 +140,11 @@ impl DirectTransport {
             }
         };
         loop {
-            let mut permitting = pin!(self.pool.permit());
-            let permit = match poll_immediate(permitting.as_mut()).await {
+            let permit = match self.pool.try_permit() {
                 Some(permit) => permit,
                 None => {
                     wait(now);
-                    let permit = permitting.await;
+                    let permit = self.pool.permit().await;
                     // What follows has its own time.
                     now = clock::now();
                     permit
@@ -181,19 +180,29 @@ impl DirectTransport {
         progress: &Progress<'_>,
         now: Instant,
     ) -> Result<Response, SendFailure> {
-        progress.enter(Stage::Sending, now);
         let connection = &mut lease.connection;
-        let to_head = request.request.method == Method::Head;
-        let mut answer = Answer::new(to_head);
+        let payload = &request.request.payload;
+        let mut answer = Answer::new(request.request.method == Method::Head);
         let mut head = connection.head_room();
         self.write_head(request, &mut head);
-        let sending = connection.send(
-            head,
-            &request.request.payload,
-            |left| progress.reach.set(if left { Reach::PartlySent } else { Reach::NotSent }),
-            |heard| answer.look(heard),
-        );
-        let mut ended = match sending.await {
+        let mut sent_at = now;
+        let sent = match connection.send_at_once(&mut head, payload) {
+            Ok(AtOnce::All) => {
+                connection.keep_head_room(head);
+                Ok(Sent::Wholly)
+            }
+            Ok(AtOnce::Some(at)) => {
+                let left = |left| progress.reach.set(if left { Reach::PartlySent } else { Reach::NotSent });
+                left(at > 0);
+                progress.enter(Stage::Sending, now);
+                let sent = connection.send_rest(head, payload, at, left, |heard| answer.look(heard)).await;
+                sent_at = clock::now();
+                sent
+            }
+            Err(error) => Err(error.into()),
+        };
+        progress.enter(Stage::Waiting, sent_at);
+        let mut ended = match sent {
             Ok(Sent::Wholly) => {
                 progress.reach.set(Reach::Sent);
                 false
@@ -209,7 +218,6 @@ impl DirectTransport {
                 }
             }
         };
-        progress.enter(Stage::Waiting, clock::now());
         let parsed = loop {
             answer.look(connection.heard());
             match answer.take() {

@@ -73,7 +73,7 @@ impl OneShot {
     ) -> Result<ResponseHead, Trouble> {
         let connection = &mut self.connection;
         let mut answer = Answer::new(to_head);
-        let sent = connection.send(head, payload, |_| {}, |heard| answer.look(heard)).await?;
+        let sent = connection.send(head, payload, |heard| answer.look(heard)).await?;
         self.ended = sent == Sent::Partly(Heard::End);
         loop {
             answer.look(connection.heard());

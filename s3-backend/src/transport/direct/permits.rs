@@ -40,6 +40,13 @@ impl Permits {
         poll_fn(|cx| place.poll(cx)).await
     }
 
+    /// A permit, if one is free: then nobody waits.
+    pub(super) fn try_acquire(&self) -> Option<Permit> {
+        let mut state = self.0.borrow_mut();
+        state.free = state.free.checked_sub(1)?;
+        Some(Permit(self.clone()))
+    }
+
     fn release(&self) {
         let mut state = self.0.borrow_mut();
         match state.queue.iter_mut().find(|waiting| !waiting.granted) {

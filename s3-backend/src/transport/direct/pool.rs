@@ -57,6 +57,11 @@ impl Pool {
         })
     }
 
+    /// One more connection may be in use at once.
+    pub(super) fn try_permit(&self) -> Option<Permit> {
+        self.permits.try_acquire()
+    }
+
     /// Waits until one more connection may be in use.
     pub(super) async fn permit(&self) -> Permit {
         self.permits.acquire().await

@@ -1,16 +1,14 @@
 //! Sending over TLS: encrypt a window of the request, hand it to the kernel, and again.
 
 use std::collections::VecDeque;
-use std::io;
 use std::pin::pin;
 
 use bytes::Bytes;
 use compio::BufResult;
 use compio::buf::{IntoInner, IoBuf};
 use compio::io::AsyncWrite;
-use compio::net::TcpStream;
-use rustix::net::{SendFlags, send};
 
+use super::at_once::at_once;
 use super::{Broken, Connection, Either, Outgoing, Sent, taken};
 
 /// The most payload that is encrypted before it is sent, in bytes. Sixteen records: enough that their cost is that of
@@ -41,7 +39,7 @@ impl Connection {
             let mut at = 0;
             if !begun {
                 left(true);
-                at = at_once(&self.socket, records.as_slice()).inspect_err(|_| left(false))?;
+                at = at_once(&self.socket, records.as_slice(), &[]).inspect_err(|_| left(false))?;
                 begun = at > 0;
             }
             while at < records.as_slice().len() {
@@ -62,23 +60,5 @@ impl Connection {
             self.buffers.keep_records(records);
         }
         Ok(Sent::Wholly)
-    }
-}
-
-/// Hands the kernel what it takes without waiting, past the ring; how much that was, in bytes.
-///
-/// The memory of what was taken is free again at once, for whichever connection sends next. Given to the ring it would
-/// be the kernel's until the shard's next turn: 32 requests of 64 KiB then go through 2 MiB of records, which no core's
-/// own cache holds beside the payloads, where this way they go through 64 KiB. That is a fifth of their cost, and at
-/// 4 KiB, one in flight, a fifteenth.
-///
-/// Only what a request begins with goes this way: the ring's way lets the other tasks of the shard have their turn.
-fn at_once(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-        Ok(sent) => taken(Ok(sent)),
-        Err(error) => match io::Error::from(error) {
-            error if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
-            error => Err(error),
-        },
     }
 }

@@ -1,0 +1,219 @@
+use std::io::Write;
+
+use rustls::ServerConnection;
+use rustls::pki_types::ServerName;
+
+use super::super::fuzzing::HOST;
+use super::*;
+use crate::clock;
+use crate::fuzzing::tests::identity;
+
+#[test]
+fn an_answer_is_heard_although_what_came_with_it_is_broken() {
+    let (client, server) = identity().sides();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
+    let answering = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("a connection");
+        let mut tls = ServerConnection::new(server).expect("a configuration");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).expect("a client that speaks TLS");
+        }
+        tls.writer().write_all(b"an answer").expect("room");
+        let mut said = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut said).expect("room");
+        }
+        said.extend_from_slice(b"\x17\x03\x03\x00\x11no record of TLS!");
+        socket.write_all(&said).expect("a client that listens");
+        socket
+    });
+    let heard = compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let socket = TcpStream::connect(address).await.expect("a server");
+        let age_max = Duration::from_secs(60);
+        let mut connection = Connection::new(socket, Buffers::default(), clock::now(), age_max);
+        let name = ServerName::try_from(HOST).expect("a name");
+        let tls = TlsMachine::new(client, name).expect("a configuration");
+        connection.secure(tls).await.expect("a server that is trusted");
+        let mut all = Vec::new();
+        loop {
+            match connection.hear(SMALL_BYTES).await {
+                Ok(Heard::Something) => all.extend(connection.heard().drain(..).flatten()),
+                Ok(Heard::End) => break (all, None),
+                Err(broken) => break (all, Some(broken.cause())),
+            }
+        }
+    });
+    assert_eq!(heard, (b"an answer".to_vec(), Some(Cause::Connection)));
+    drop(answering.join());
+}
+
+#[test]
+fn what_has_left_is_not_named_again() {
+    let mut payload = Payload::from("abc");
+    payload.push("de".into());
+    for at in 0..=9 {
+        let out = Outgoing { head: b"head".to_vec(), payload: payload.clone(), at };
+        let joined: Vec<u8> = out.iter_slice().flatten().copied().collect();
+        assert_eq!(joined, b"headabcde"[at..]);
+        assert!(out.iter_slice().all(|piece| !piece.is_empty()));
+        let pieces: Vec<u8> = out.pieces(4).flatten().copied().collect();
+        assert_eq!(pieces, b"headabcde"[at..(at + 4).min(9)]);
+    }
+}
+
+fn pattern(at: usize, round: usize) -> u8 {
+    (at * 31 + (at >> 13) + round).to_le_bytes()[0]
+}
+
+#[test]
+fn what_does_not_leave_at_once_follows_in_order() {
+    use std::io::Read as _;
+    const LEN: usize = 100_000;
+    /// The first leaves whole, copied behind its head; of the others the kernel takes what it has room for.
+    const PIECES: [(usize, usize); 6] = [(1_000, 3), (LEN, 1), (LEN, 7), (LEN, 8), (LEN, 9), (LEN, 300)];
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4 * 1024).expect("set");
+    let address = listener.local_addr().expect("bound");
+    #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
+    let serving = std::thread::spawn(move || {
+        let mut got = Vec::new();
+        for _ in PIECES {
+            let (mut socket, _) = listener.accept().expect("a connection");
+            let mut all = Vec::new();
+            socket.read_to_end(&mut all).expect("a client that sends");
+            got.push(all);
+        }
+        got
+    });
+    let mut in_part = 0;
+    compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        for (round, (len, pieces)) in PIECES.into_iter().enumerate() {
+            let socket = TcpStream::connect(address).await.expect("a server");
+            rustix::net::sockopt::set_socket_send_buffer_size(&socket, 4 * 1024).expect("set");
+            let age_max = Duration::from_secs(60);
+            let mut connection = Connection::new(socket, Buffers::default(), clock::now(), age_max);
+            let data: Bytes = (0..len).map(|at| pattern(at, round)).collect();
+            let mut payload = Payload::new();
+            for piece in data.chunks(len.div_ceil(pieces)) {
+                payload.push(data.slice_ref(piece));
+            }
+            let mut head = b"head".to_vec();
+            let AtOnce::Some(at) = connection.send_at_once(&mut head, &payload).expect("connected") else {
+                continue;
+            };
+            in_part += u32::from(at > 0);
+            let told = std::cell::Cell::new(false);
+            let left = |left| told.set(told.get() | left);
+            let sent = connection.send_rest(head, &payload, at, left, |_| false).await.expect("sent");
+            assert_eq!((sent, told.get()), (Sent::Wholly, at == 0), "{pieces} pieces");
+        }
+    });
+    assert!(in_part > 0, "the kernel took all of each at once, or nothing");
+    for (round, ((len, pieces), got)) in PIECES.into_iter().zip(serving.join().expect("a server")).enumerate()
+    {
+        assert_eq!((got.len(), &got[..4]), (4 + len, &b"head"[..]), "{pieces} pieces");
+        assert!(got[4..].iter().enumerate().all(|(at, byte)| *byte == pattern(at, round)), "{pieces} pieces");
+    }
+}
+
+#[test]
+fn key_updates_between_windows_that_leave_partly_at_once_keep_the_order_of_records() {
+    use std::io::Read as _;
+    let (client, server) = identity().sides();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    const LEN: usize = 3 * 1024 * 1024 + 12345;
+    const ROUNDS: usize = 2;
+    #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
+    let serving = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("a connection");
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 64 * 1024).expect("set");
+        let mut tls = ServerConnection::new(server).expect("a configuration");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).expect("a client that speaks TLS");
+        }
+        let mut got = Vec::new();
+        let mut reads = 0u32;
+        while got.len() < ROUNDS * (LEN + 4) {
+            let mut few = (&mut socket).take(7000);
+            if tls.read_tls(&mut few).expect("reads") == 0 {
+                break;
+            }
+            let state = tls.process_new_packets().expect("right records");
+            let at = got.len();
+            got.resize(at + state.plaintext_bytes_to_read(), 0);
+            tls.reader().read_exact(&mut got[at..]).expect("there");
+            reads += 1;
+            if reads.is_multiple_of(150) {
+                tls.refresh_traffic_keys().expect("TLS 1.3");
+                while tls.wants_write() {
+                    tls.write_tls(&mut socket).expect("room");
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        tls.writer().write_all(b"done").expect("room");
+        while tls.wants_write() {
+            tls.write_tls(&mut socket).expect("room");
+        }
+        got
+    });
+    compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let socket = TcpStream::connect(address).await.expect("a server");
+        let mut connection =
+            Connection::new(socket, Buffers::default(), clock::now(), Duration::from_secs(60));
+        let tls = TlsMachine::new(client, ServerName::try_from(HOST).expect("a name")).expect("ok");
+        connection.secure(tls).await.expect("trusted");
+        for round in 0..ROUNDS {
+            let data: Vec<u8> = (0..LEN).map(|i| pattern(i, round)).collect();
+            let data = Bytes::from(data);
+            let mut payload = Payload::new();
+            payload.push(Bytes::slice(&data, ..100_001));
+            payload.push(Bytes::slice(&data, 100_001..));
+            connection.listen();
+            let sent = connection.send(b"head".to_vec(), &payload, |_| false).await.expect("sent");
+            assert_eq!(sent, Sent::Wholly);
+        }
+        assert_eq!(connection.hear(SMALL_BYTES).await.expect("an answer"), Heard::Something);
+        assert_eq!(connection.heard().front().expect("it"), &b"done"[..]);
+    });
+    let got = serving.join().expect("server");
+    assert_eq!(got.len(), ROUNDS * (LEN + 4));
+    for round in 0..ROUNDS {
+        let one = &got[round * (LEN + 4)..][..LEN + 4];
+        assert_eq!(&one[..4], b"head");
+        assert!(one[4..].iter().enumerate().all(|(i, &b)| b == pattern(i, round)));
+    }
+}
+
+#[test]
+fn what_broke_while_sending_is_not_listened_to_again() {
+    let (client, server) = identity().sides();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
+    let serving = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("a connection");
+        let mut tls = ServerConnection::new(server).expect("a configuration");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).expect("a client that speaks TLS");
+        }
+        socket.write_all(b"\x17\x03\x03\x00\x11no record of TLS!").expect("written");
+        socket
+    });
+    compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let socket = TcpStream::connect(address).await.expect("a server");
+        let mut connection =
+            Connection::new(socket, Buffers::default(), clock::now(), Duration::from_secs(60));
+        let tls = TlsMachine::new(client, ServerName::try_from(HOST).expect("a name")).expect("ok");
+        connection.secure(tls).await.expect("trusted");
+        let payload = Payload::from(vec![0; 64 << 20]);
+        let sent = connection.send(b"head".to_vec(), &payload, |_| false).await;
+        assert!(matches!(sent, Err(Broken::Tls(_))), "{sent:?}");
+        let again = compio::time::timeout(Duration::from_secs(2), connection.hear(SMALL_BYTES)).await;
+        assert!(matches!(again, Ok(Ok(Heard::End))), "it waits for what cannot come: {again:?}");
+    });
+    drop(serving.join());
+}
