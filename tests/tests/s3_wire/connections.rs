@@ -238,6 +238,19 @@ fn a_store_outlives_its_runtime() {
     drop(store);
 }
 
+/// A connection that lies idle when its runtime ends is not used in another: nobody would hear an answer there.
+#[test]
+fn a_store_goes_on_at_once_in_another_runtime() {
+    let server = Server::always(answer(Answer::new(200).header("etag", "\"e\"")));
+    let store = run(async {
+        let store = store(&server).await;
+        assert_eq!(outcome(&Op::Create.run(&store).await, &server), None);
+        store
+    });
+    run(async { assert_eq!(outcome(&Op::Create.run(&store).await, &server), None) });
+    assert_eq!(server.seen().len(), 2, "nothing was sent in vain");
+}
+
 fn a_while() {
     block(crate::store::SHORT);
 }

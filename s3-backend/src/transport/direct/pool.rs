@@ -70,6 +70,10 @@ impl Pool {
     /// The idle connection that was used last, unless it is too old, or is not quiet: the other side has closed it, or
     /// says what nobody asked for.
     pub(super) fn take(&self, now: Instant) -> Option<Box<Connection>> {
+        if self.runtime_ended() {
+            // Their reads are that runtime's: no answer would be heard.
+            self.forget_idle();
+        }
         loop {
             let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
             if now.saturating_duration_since(since) < IDLE_MAX && connection.is_quiet() {
@@ -101,6 +105,12 @@ impl Pool {
         if sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
             *sweeper = Some(compio::runtime::spawn(sweep(self.this.clone())));
         }
+    }
+
+    /// Whether the runtime has ended in which connections were given back that lie here. As long as it goes on, so does the
+    /// task that closes them, until there are none.
+    fn runtime_ended(&self) -> bool {
+        !self.idle.borrow().is_empty() && self.sweeper.borrow().as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     /// Closes what lies idle.
