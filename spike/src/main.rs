@@ -131,7 +131,7 @@ fn speaking_to_stores(work: impl AsyncFnOnce(&Interrupt) -> Exit) -> Exit {
 }
 
 fn on_a_runtime(work: impl Future<Output = Exit>) -> Exit {
-    match compio::runtime::Runtime::new() {
+    match spike::shard::runtime(None) {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => complain(&format!("no compio runtime, which needs io_uring or epoll: {error}")),
     }

@@ -15,13 +15,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use compio::runtime::Runtime;
 use credentials::{CacheOptions, CredentialsCache, MemoryEnvironment};
 use object_storage::{Key, ObjectStorage, ObjectStorageExt, StorageConfig};
 use s3_backend::S3Storage;
 
 use self::source::{Metadata, chain};
 use crate::server::{Server, ServerOptions};
+use crate::shard::runtime;
 
 /// What happens when.
 #[derive(Clone, Debug)]
@@ -168,7 +168,7 @@ pub fn refresh(plan: &Refresh) -> io::Result<Refreshed> {
         for shard in 0..plan.shards {
             let (cache, server, metadata, tally, over) = (&cache, &server, &metadata, &tally, &over);
             scope.spawn(move || {
-                let wrote = Runtime::new().map_err(|error| error.to_string()).and_then(|runtime| {
+                let wrote = runtime(None).map_err(|error| error.to_string()).and_then(|runtime| {
                     runtime.block_on(write(shard, plan, cache, server, metadata, tally, over))
                 });
                 if let Err(problem) = wrote {

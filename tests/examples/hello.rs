@@ -3,7 +3,7 @@
 
 use object_storage::{Key, ObjectStorageExt, StorageConfig};
 
-#[compio::main]
+#[compio::main(with_proactor(coop_taskrun = true, taskrun_flag = true))]
 async fn main() -> object_storage::Result<()> {
     let config = StorageConfig::fs("hello-data").build()?;
     let storage = config.factory()?.open().await?; // Rc<dyn ObjectStorage>

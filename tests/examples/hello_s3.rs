@@ -3,7 +3,7 @@
 
 use object_storage::{Key, ObjectStorageExt, StorageConfig};
 
-#[compio::main]
+#[compio::main(with_proactor(coop_taskrun = true, taskrun_flag = true))]
 async fn main() -> object_storage::Result<()> {
     let url = std::env::args().nth(1).expect("s3://bucket/prefix?region=eu-west-1");
     let config = StorageConfig::from_url(&url)?;

@@ -1,6 +1,5 @@
 //! Every shard of a thread-per-core process at work at once, each through a store of its own.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -124,8 +123,8 @@ struct Shard {
 
 /// A shard's whole life: a runtime of its own, on its core, with a store of its own.
 fn run_shard(work: &Shard, core: usize) -> Result<Done, String> {
-    let pinned = compio::runtime::RuntimeBuilder::new().thread_affinity(HashSet::from([core])).build();
-    let runtime = pinned.map_err(|error| format!("shard {}: no runtime: {error}", work.shard))?;
+    let runtime = spike::shard::runtime(Some(core))
+        .map_err(|error| format!("shard {}: no runtime: {error}", work.shard))?;
     runtime.block_on(async {
         let stopped = async {
             while !work.stop.load(Ordering::Relaxed) {
