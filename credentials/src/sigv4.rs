@@ -9,6 +9,7 @@
 mod canonical;
 mod date;
 mod encoding;
+mod hash;
 mod http_request;
 mod key;
 
@@ -29,6 +30,7 @@ pub use canonical::{CanonicalRequest, canonical_value};
 pub use date::AmzDate;
 pub use encoding::{canonical_query_into, uri_encode_into};
 
+use canonical::Text;
 use encoding::hex;
 use key::DayKey;
 
@@ -57,6 +59,7 @@ pub struct Signer {
     key: RefCell<Option<DayKey>>,
     /// Seconds since 1970, and how they are written.
     date: Cell<Option<(u64, AmzDate)>>,
+    text: Cell<Text>,
 }
 
 /// How a service wants paths and payloads to be signed.
@@ -130,8 +133,9 @@ impl Signer {
         service: impl Into<String>,
         style: SigningStyle,
     ) -> Signer {
-        let (key, date) = (RefCell::new(None), Cell::new(None));
-        Signer { credentials, region: region.into(), service: service.into(), style, key, date }
+        let (region, service) = (region.into(), service.into());
+        let (key, date, text) = (RefCell::new(None), Cell::new(None), Cell::default());
+        Signer { credentials, region, service, style, key, date, text }
     }
 
     /// The keys that it signs with.
@@ -224,14 +228,14 @@ impl Signer {
     /// # Errors
     ///
     /// [`SignError::Scope`]: correct the region's or the service's name. `out` is as it was.
-    pub fn authorize<'a, H: IntoIterator<Item = (&'a str, &'a str)>>(
+    pub fn authorize<N: AsRef<[u8]>, V: AsRef<[u8]>, H: IntoIterator<Item = (N, V)>>(
         &self,
-        request: CanonicalRequest<'a, H>,
+        request: CanonicalRequest<'_, H>,
         date: &AmzDate,
         out: &mut Vec<u8>,
     ) -> Result<(), SignError> {
         self.with_key(date, |key| out.extend_from_slice(key.prefix.as_bytes()))?;
-        let hash = request.hash(out);
+        let hash = self.hash(request, out);
         out.extend_from_slice(b", Signature=");
         self.with_key(date, |key| out.extend_from_slice(&hex(&key.sign(&hash))))
     }
@@ -242,13 +246,25 @@ impl Signer {
     /// # Errors
     ///
     /// As for [`Signer::authorize`].
-    pub fn signature<'a, H: IntoIterator<Item = (&'a str, &'a str)>>(
+    pub fn signature<N: AsRef<[u8]>, V: AsRef<[u8]>, H: IntoIterator<Item = (N, V)>>(
         &self,
-        request: CanonicalRequest<'a, H>,
+        request: CanonicalRequest<'_, H>,
         date: &AmzDate,
     ) -> Result<String, SignError> {
-        let hash = request.hash(&mut Vec::new());
+        let hash = self.hash(request, &mut Vec::new());
         self.with_key(date, |key| as_str(&hex(&key.sign(&hash))).to_owned())
+    }
+
+    /// The caller's headers may come back to this signer: they find no memory then, and take new.
+    fn hash<N: AsRef<[u8]>, V: AsRef<[u8]>, H: IntoIterator<Item = (N, V)>>(
+        &self,
+        request: CanonicalRequest<'_, H>,
+        names: &mut Vec<u8>,
+    ) -> [u8; 64] {
+        let mut text = self.text.take();
+        let hash = request.hash(&mut text, names);
+        self.text.set(text);
+        hash
     }
 
     /// No code of the caller's runs in here: it might come back to this signer.

@@ -1,13 +1,14 @@
-//! A request in canonical form, and its hash, without the text ever standing anywhere as a whole.
+//! A request in canonical form, and its hash.
 //!
 //! Form: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html#create-canonical-request>
 
 use std::borrow::Cow;
 use std::fmt;
 
-use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::encoding::hex;
+use super::hash::{padding, sha256};
 
 /// The parts of a request in the form in which they are sent and signed: nothing is encoded, sorted or
 /// trimmed again.
@@ -35,35 +36,70 @@ pub struct CanonicalRequest<'a, H> {
     pub payload_hash: &'a str,
 }
 
-impl<'a, H: IntoIterator<Item = (&'a str, &'a str)>> CanonicalRequest<'a, H> {
+/// Memory for the text of a request, used again for the next. A session token stands in it: it is wiped when
+/// it goes, as the keys of its signer are.
+#[derive(Default)]
+pub(super) struct Text(Zeroizing<Vec<u8>>);
+
+/// Most requests fit, with a session token of the usual length.
+const TEXT_BYTES: usize = 2048;
+
+impl Text {
+    fn push(&mut self, part: impl AsRef<[u8]>) {
+        let part = part.as_ref();
+        if self.0.capacity() - self.0.len() < part.len() {
+            self.grow(part.len());
+        }
+        self.0.extend_from_slice(part);
+    }
+
+    /// By hand: a vector that grows leaves what it held behind.
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        let mut larger = Vec::with_capacity((2 * self.0.len() + more).max(TEXT_BYTES));
+        larger.extend_from_slice(&self.0);
+        self.0 = Zeroizing::new(larger);
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>, H: IntoIterator<Item = (N, V)>> CanonicalRequest<'_, H> {
     /// The request's hash in hexadecimal. The names of the headers, joined by `;`, are appended to `names`.
-    pub(super) fn hash(self, names: &mut Vec<u8>) -> [u8; 64] {
-        // Piece by piece: joining them in a buffer on the stack first was measured 10 % slower, and the
-        // buffer would have to be wiped of the session token. The hash wipes the block that it keeps.
-        let mut text = Sha256::new();
+    pub(super) fn hash(self, text: &mut Text, names: &mut Vec<u8>) -> [u8; 64] {
+        text.0.clear();
         for part in [self.method, "\n", self.path, "\n", self.query, "\n"] {
-            text.update(part);
+            text.push(part);
         }
         let start = names.len();
-        let mut last = "";
         for (name, value) in self.headers {
-            debug_assert!(last < name, "{name} stands behind {last}");
-            debug_assert!(!name.bytes().any(|b| b.is_ascii_uppercase()), "{name} is not in lower case");
-            debug_assert!(canonical_value(value) == value, "the value of {name} has too many blanks");
-            for part in [name, ":", value, "\n"] {
-                text.update(part);
-            }
-            if !last.is_empty() {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            debug_assert_is_next(&names[start..], name, value);
+            if names.len() > start {
                 names.push(b';');
             }
-            names.extend_from_slice(name.as_bytes());
-            last = name;
+            names.extend_from_slice(name);
+            text.push(name);
+            text.push(b":");
+            text.push(value);
+            text.push(b"\n");
         }
-        text.update("\n");
-        text.update(&names[start..]);
-        text.update("\n");
-        text.update(self.payload_hash);
-        hex(&text.finalize().into())
+        text.push(b"\n");
+        text.push(&names[start..]);
+        text.push(b"\n");
+        text.push(self.payload_hash);
+        let (padding, bytes) = padding(text.0.len());
+        text.push(&padding[..bytes]);
+        hex(&sha256(&text.0))
+    }
+}
+
+/// What [`CanonicalRequest::headers`] asks for, behind the headers of these names.
+fn debug_assert_is_next(before: &[u8], name: &[u8], value: &[u8]) {
+    if cfg!(debug_assertions) {
+        let last = before.rsplit(|&byte| byte == b';').next().unwrap_or_default();
+        let (shown, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        assert!(last < name, "{shown} stands behind {}", String::from_utf8_lossy(last));
+        assert!(!name.iter().any(u8::is_ascii_uppercase), "{shown} is not in lower case");
+        assert!(canonical_value(&value) == value, "the value of {shown} has too many blanks");
     }
 }
 

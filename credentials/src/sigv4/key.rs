@@ -6,19 +6,29 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::date::AmzDate;
+use super::hash::{BLOCK_BYTES, Keyed, State, padding, through};
 use super::{ALGORITHM, SignError};
 use crate::credentials::Credentials;
 
 /// The key of one day. Its hash states are wiped when it goes.
 pub(super) struct DayKey {
-    date: AmzDate,
     scope: String,
     /// The value of `authorization` up to the names of the signed headers.
     pub(super) prefix: String,
-    /// The inner and outer state behind the key's own block: two blocks less to hash than from the key.
-    day: Hmac<Sha256>,
-    /// The same behind all that precedes the request's hash in the text to sign: one block less again.
-    second: Hmac<Sha256>,
+    day: Keyed,
+    second: Second,
+}
+
+/// The text to sign of one second, but for the request's hash.
+struct Second {
+    date: AmzDate,
+    /// The state behind the whole blocks before the hash.
+    state: State,
+    /// The blocks from there on, with padding and room for the hash.
+    rest: [u8; 3 * BLOCK_BYTES],
+    hash_at: usize,
+    /// How much of them there is.
+    rest_bytes: usize,
 }
 
 impl DayKey {
@@ -33,38 +43,46 @@ impl DayKey {
         let prefix = format!("{ALGORITHM} Credential={id}/{scope}, SignedHeaders=");
         HeaderValue::from_str(&prefix).map_err(|_| SignError::Scope)?;
         let key = derive(credentials.secret_access_key().expose_secret(), date.day(), region, service);
-        let day = keyed(&key[..]);
-        let second = until_hash(&day, &date, &scope);
-        Ok(DayKey { date, scope, prefix, day, second })
+        let day = Keyed::new(&key);
+        let second = Second::new(&day, date, &scope);
+        Ok(DayKey { scope, prefix, day, second })
     }
 
     /// Whether it holds at `date`; if so it is ready to sign for that second.
     pub(super) fn turn_to(&mut self, date: &AmzDate) -> bool {
-        if self.date == *date {
+        if self.second.date == *date {
             return true;
         }
-        if self.date.day() != date.day() {
+        if self.second.date.day() != date.day() {
             return false;
         }
-        self.date = *date;
-        self.second = until_hash(&self.day, date, &self.scope);
+        self.second = Second::new(&self.day, *date, &self.scope);
         true
     }
 
     /// The signature of the request with this hash, in hexadecimal, at the moment that was turned to.
     pub(super) fn sign(&self, hash: &[u8; 64]) -> [u8; 32] {
-        let mut mac = self.second.clone();
-        mac.update(hash);
-        mac.finalize().into_bytes().into()
+        let &Second { ref state, mut rest, hash_at, rest_bytes, .. } = &self.second;
+        rest[hash_at..][..hash.len()].copy_from_slice(hash);
+        self.day.finish(state, &rest[..rest_bytes])
     }
 }
 
-fn until_hash(day: &Hmac<Sha256>, date: &AmzDate, scope: &str) -> Hmac<Sha256> {
-    let mut mac = day.clone();
-    for part in [ALGORITHM, "\n", date.as_str(), "\n", scope, "\n"] {
-        mac.update(part.as_bytes());
+impl Second {
+    fn new(day: &Keyed, date: AmzDate, scope: &str) -> Second {
+        let text = format!("{ALGORITHM}\n{date}\n{scope}\n");
+        let (whole, start) = text.as_bytes().split_at(text.len() - text.len() % BLOCK_BYTES);
+        let mut state = day.inner.clone();
+        through(&mut state, whole);
+        // A block was the key's.
+        let (padding, padding_bytes) = padding(BLOCK_BYTES + text.len() + 64);
+        let mut rest = [0; 3 * BLOCK_BYTES];
+        let hash_at = start.len();
+        let rest_bytes = hash_at + 64 + padding_bytes;
+        rest[..hash_at].copy_from_slice(start);
+        rest[hash_at + 64..rest_bytes].copy_from_slice(&padding[..padding_bytes]);
+        Second { date, state, rest, hash_at, rest_bytes }
     }
-    mac
 }
 
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html#derive-signing-key>
@@ -79,11 +97,7 @@ pub(super) fn derive(secret: &str, day: &str, region: &str, service: &str) -> Ze
 }
 
 fn hmac(key: &[u8], data: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut mac = keyed(key);
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(data);
     Zeroizing::new(mac.finalize().into_bytes().into())
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length")
 }
