@@ -59,6 +59,12 @@ impl AmzDate {
     }
 }
 
+impl AsRef<[u8]> for AmzDate {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Display for AmzDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

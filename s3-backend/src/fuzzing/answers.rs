@@ -107,7 +107,7 @@ impl Asked<'_> {
     /// A key that a listing names can be asked for, or is refused: it never means another path.
     fn addressable(&self, key: &Key) {
         let Ok(full) = Key::verbatim(&format!("{}{key}", self.place.prefix)) else { return };
-        if let Ok(path) = self.place.address.object_path(&full) {
+        if let Ok(path) = self.place.address.object_path("", &full) {
             assert!(self.place.address.url(&path).is_ok(), "{key:?}");
         }
     }

@@ -100,18 +100,24 @@ impl Address {
         if self.base_path.is_empty() { "/".to_owned() } else { self.base_path.clone() }
     }
 
-    /// The path of an object: every byte of the key encoded, except for unreserved characters and slashes.
+    /// The path of the object under `prefix` and `key`: every byte encoded, except for unreserved characters and slashes.
     ///
     /// Fails for keys that a URL cannot carry: those with `.` or `..` segments, which every URL parser (of a proxy,
     /// say) removes.
-    pub(crate) fn object_path(&self, key: &Key) -> Result<String, CannotAddress> {
+    pub(crate) fn object_path(&self, prefix: &str, key: &Key) -> Result<String, CannotAddress> {
         let key = key.as_str();
         // An escape of three bytes for some of the bytes: most keys have none.
-        let mut path = String::with_capacity(self.base_path.len() + 1 + key.len() + 16);
+        let mut path = String::with_capacity(self.base_path.len() + 1 + prefix.len() + key.len() + 16);
         path.push_str(&self.base_path);
         path.push('/');
-        uri_encode_into(key, true, &mut path);
-        if key.as_bytes().split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b"..")) {
+        encode_path_into(prefix, &mut path);
+        encode_path_into(key, &mut path);
+        // Dots and slashes are what they were.
+        let path_of_key = &path.as_bytes()[self.base_path.len()..];
+        let dot_begins = path_of_key.windows(2).fold(false, |found, pair| found | (pair == b"/."));
+        if dot_begins
+            && path_of_key.split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b".."))
+        {
             let problem = "a URL cannot carry it: parsers remove `.` and `..` from a path";
             return Err(CannotAddress(problem.to_owned()));
         }
@@ -137,8 +143,18 @@ fn unchanged(text: &str) -> Result<Url, CannotAddress> {
 /// Percent-encodes everything but unreserved characters and slashes.
 pub(crate) fn encode_path(text: &str) -> String {
     let mut path = String::with_capacity(text.len());
-    uri_encode_into(text, true, &mut path);
+    encode_path_into(text, &mut path);
     path
+}
+
+fn encode_path_into(text: &str, path: &mut String) {
+    // Nearly every key is, and seen to be so in a third of the time.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-'..=b'9' | b'_' | b'~');
+    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+        path.push_str(text);
+    } else {
+        uri_encode_into(text, true, path);
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +182,7 @@ mod tests {
         for (endpoint, style, base) in cases {
             let address = address(endpoint, style);
             let url = |path: &str| address.url(path).expect("sendable").to_string();
-            assert_eq!(url(&address.object_path(&key).expect("sendable")), format!("{base}/{encoded}"));
+            assert_eq!(url(&address.object_path("", &key).expect("sendable")), format!("{base}/{encoded}"));
             assert_eq!(url(&address.bucket_path()).trim_end_matches('/'), base);
         }
         assert!(
@@ -181,7 +197,7 @@ mod tests {
     #[test]
     fn a_foreign_key_stays_in_its_bucket_or_is_refused() {
         let address = address("http://127.0.0.1:9000", UrlStyle::Path);
-        let url = |key: &str| address.object_path(&Key::verbatim(key).expect(key));
+        let url = |key: &str| address.object_path("", &Key::verbatim(key).expect(key));
         assert_eq!(url("//evil/x").as_deref(), Ok("/bucket///evil/x"));
         assert_eq!(url("/x").as_deref(), Ok("/bucket//x"));
         assert_eq!(url("a//b").as_deref(), Ok("/bucket/a//b"));
@@ -197,7 +213,7 @@ mod tests {
             let style = if virtual_host { UrlStyle::VirtualHost } else { UrlStyle::Path };
             let address = address("https://s3.example:8333", style);
             if let Ok(key) = Key::verbatim(&text) {
-                match address.object_path(&key) {
+                match address.object_path("", &key) {
                     Ok(path) => {
                         // What we put together is what a parser reads.
                         let url = address.url(&path).expect("a path of ours is never changed");

@@ -55,10 +55,13 @@ impl Crc64Nvme {
 
     /// As headers and XML have it: Base64 of the eight bytes, the highest first.
     pub(crate) fn text(self) -> String {
-        // Eight bytes make twelve characters.
+        str::from_utf8(&self.base64()).expect("Base64 is ASCII").to_owned()
+    }
+
+    pub(super) fn base64(self) -> [u8; 12] {
         let mut text = [0; 12];
-        let length = STANDARD.encode_slice(self.0.to_be_bytes(), &mut text).expect("they have room");
-        str::from_utf8(&text[..length]).expect("Base64 is ASCII").to_owned()
+        STANDARD.encode_slice(self.0.to_be_bytes(), &mut text).expect("eight bytes make twelve characters");
+        text
     }
 
     /// Reads what [`text`](Self::text) writes, and nothing else.

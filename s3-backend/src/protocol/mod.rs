@@ -17,4 +17,5 @@ pub(crate) mod request;
 pub(crate) mod resume;
 pub(crate) mod retry;
 pub(crate) mod sign;
+pub(crate) mod value;
 pub(crate) mod xml;

@@ -7,12 +7,13 @@ use credentials::sigv4::AmzDate;
 use object_storage::Payload;
 
 use super::headers::Headers;
+use super::value::Value;
 
 /// The HTTP method.
 pub(crate) use rusty_s3::Method;
 
 /// A header field of a request: its name in lower case, its value without blanks around it.
-pub(crate) type Field = (Cow<'static, str>, Cow<'static, str>);
+pub(crate) type Field = (Cow<'static, str>, Value);
 
 /// What S3 is asked, not signed yet.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Request {
     /// Not encoded.
     pub(crate) query: Vec<(&'static str, String)>,
     /// Signed and sent, all of them: a proxy that strips a condition breaks the signature instead of turning a
-    /// compare-and-swap into an overwrite.
+    /// compare-and-swap into an overwrite. In the order of their names, in which they are signed.
     pub(crate) headers: Vec<Field>,
     pub(crate) payload: Payload,
 }
@@ -45,20 +46,15 @@ impl Request {
         }
     }
 
-    pub(crate) fn header(
-        mut self,
-        name: impl Into<Cow<'static, str>>,
-        value: impl Into<Cow<'static, str>>,
-    ) -> Request {
-        self.headers.push((name.into(), value.into()));
+    pub(crate) fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Request {
+        let name = name.into();
+        // Behind the last, if they come in order.
+        let at = self.headers.iter().rposition(|(before, _)| *before < name).map_or(0, |at| at + 1);
+        self.headers.insert(at, (name, value.into()));
         self
     }
 
-    pub(crate) fn header_if(
-        self,
-        name: &'static str,
-        value: Option<impl Into<Cow<'static, str>>>,
-    ) -> Request {
+    pub(crate) fn header_if(self, name: &'static str, value: Option<impl Into<Value>>) -> Request {
         match value {
             Some(value) => self.header(name, value),
             None => self,
@@ -85,20 +81,22 @@ pub(crate) struct Signature<'a> {
     pub(crate) date: AmzDate,
     pub(crate) payload_hash: Cow<'static, str>,
     pub(crate) token: Option<&'a str>,
-    pub(crate) authorization: String,
+    pub(crate) authorization: Vec<u8>,
 }
 
 impl SignedRequest<'_> {
     /// Every header field but `host`, `content-length` and what a transport says of itself.
-    pub(crate) fn for_each_header(&self, mut each: impl FnMut(&str, &str)) {
+    // Inlined, so that names are copied as the constants that they are.
+    #[inline(always)]
+    pub(crate) fn for_each_header(&self, mut each: impl FnMut(&str, &[u8])) {
         for (name, value) in &self.request.headers {
-            each(name, value);
+            each(name, value.bytes());
         }
         if let Some(signature) = &self.signature {
-            each("x-amz-date", signature.date.as_str());
-            each("x-amz-content-sha256", &signature.payload_hash);
+            each("x-amz-date", signature.date.as_ref());
+            each("x-amz-content-sha256", signature.payload_hash.as_bytes());
             if let Some(token) = signature.token {
-                each("x-amz-security-token", token);
+                each("x-amz-security-token", token.as_bytes());
             }
             each("authorization", &signature.authorization);
         }

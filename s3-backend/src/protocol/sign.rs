@@ -5,18 +5,19 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::iter;
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use credentials::sigv4::{
     AUTHORIZATION_BYTES, CanonicalRequest, PayloadHash, SignError, Signer, SigningStyle, UNSIGNED_PAYLOAD,
-    canonical_query_into, canonical_value,
+    canonical_query_into,
 };
 use credentials::{Credentials, Identity};
 use object_storage::Payload;
 use sha2::{Digest, Sha256};
 
-use super::request::{Request, Signature, SignedRequest};
+use super::request::{Field, Request, Signature, SignedRequest};
 
 /// Signs the requests of one shard to one store.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(crate) struct Signing {
     /// The signer of the keys that were used last: the key that it derives from them holds for a day.
     signer: RefCell<Option<Rc<Signer>>>,
     /// Memory for signatures, of requests that were sent.
-    spare: RefCell<Vec<String>>,
+    spare: RefCell<Vec<Vec<u8>>>,
 }
 
 /// How many signatures' memory is kept: as many as a busy shard has requests in flight, at half a KiB each.
@@ -80,26 +81,23 @@ impl Signing {
         };
         let token = keys.session_token().map(|token| token.expose_secret());
 
-        let mut fields: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(request.headers.len() + 4);
-        fields.extend(request.headers.iter().map(|(name, value)| (&**name, canonical_value(value))));
-        fields.push(("host", Cow::Borrowed(&self.authority)));
-        fields.push(("x-amz-content-sha256", Cow::Borrowed(&payload_hash)));
-        fields.push(("x-amz-date", Cow::Borrowed(date.as_str())));
-        fields.extend(token.map(|token| ("x-amz-security-token", Cow::Borrowed(token))));
-        fields.sort_unstable_by_key(|(name, _)| *name);
-
-        let mut authorization = self.spare.borrow_mut().pop().unwrap_or_default().into_bytes();
+        let own = [
+            Some(("host", self.authority.as_bytes())),
+            Some(("x-amz-content-sha256", payload_hash.as_bytes())),
+            Some(("x-amz-date", date.as_ref())),
+            token.map(|token| ("x-amz-security-token", token.as_bytes())),
+        ];
+        let mut authorization = self.spare.borrow_mut().pop().unwrap_or_default();
         authorization.clear();
         authorization.reserve(AUTHORIZATION_BYTES);
         let canonical = CanonicalRequest {
             method: request.method.to_str(),
             path: &request.path,
             query: if request.query.is_empty() { "" } else { &target[request.path.len() + 1..] },
-            headers: fields.iter().map(|(name, value)| (*name, &**value)),
+            headers: in_order(&request.headers, own.into_iter().flatten()),
             payload_hash: &payload_hash,
         };
         signer.authorize(canonical, &date, &mut authorization)?;
-        let authorization = String::from_utf8(authorization).expect("signatures are ASCII");
         Ok(SignedRequest {
             request,
             target,
@@ -128,6 +126,20 @@ impl Signing {
     }
 }
 
+/// The fields of a request and our own, both in the order of their names, as one.
+fn in_order<'a>(
+    given: &'a [Field],
+    own: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> impl Iterator<Item = (&'a str, Cow<'a, [u8]>)> {
+    let mut given = given.iter().peekable();
+    let mut own = own.peekable();
+    iter::from_fn(move || match (given.peek(), own.peek()) {
+        (Some((name, _)), Some((next, _))) if **name > **next => own.next().map(|(n, v)| (n, v.into())),
+        (Some(_), _) => given.next().map(|(name, value)| (&**name, value.canonical())),
+        (None, _) => own.next().map(|(name, value)| (name, value.into())),
+    })
+}
+
 fn hash_of(payload: &Payload) -> Cow<'static, str> {
     let mut hash = Sha256::new();
     for chunk in payload.chunks() {
@@ -141,6 +153,7 @@ mod tests {
     use std::time::Duration;
 
     use credentials::{Secret, SourceName};
+    use proptest::prelude::*;
 
     use super::super::request::Method;
     use super::*;
@@ -164,7 +177,7 @@ mod tests {
         let mut value = None;
         signed.for_each_header(|found, text| {
             if found == name {
-                value = Some(text.to_owned());
+                value = Some(String::from_utf8_lossy(text).into_owned());
             }
         });
         value
@@ -175,7 +188,7 @@ mod tests {
         let request = Request::new(Method::Put, "/b/a%20b".to_owned())
             .query("uploadId", "x y")
             .query("partNumber", "7")
-            .header("x-amz-meta-b", "2  3")
+            .header("x-amz-meta-b", "2  3".to_owned())
             .header("if-none-match", "*");
         let identity = keys(Some("TOKEN"));
         let signed = signing(false).sign(&request, &identity, at(1_767_323_045)).expect("signed");
@@ -221,5 +234,33 @@ mod tests {
         let signed = signing(true).sign(&request, &Identity::Anonymous, at(0)).expect("sendable");
         assert_eq!(signed.target, "/b?prefix=a%20b");
         signed.for_each_header(|name, _| panic!("{name}"));
+    }
+    proptest! {
+        /// The other way to sign takes the header fields as they come, and sorts and trims them itself.
+        #[test]
+        fn fields_are_signed_in_order_however_they_come(
+            fields in prop::collection::hash_map(
+                "(a|if-match|x-amz-(checksum|copy|meta|mp|t)-[a-c]{1,2}|z)",
+                "[!-~]{1,4}( {1,3}[!-~]{1,4})?",
+                0..6,
+            ),
+            token in prop::option::of("[!-~]{1,40}"),
+            second in 0u64..4_000_000_000,
+        ) {
+            let identity = keys(token.as_deref());
+            let mut request = Request::new(Method::Put, "/b/k".to_owned());
+            let mut other = http::Request::put("http://h.example/b/k");
+            for (name, value) in fields {
+                other = other.header(&name, &value);
+                request = request.header(name, value);
+            }
+            let signed = signing(false).sign(&request, &identity, at(second)).expect("signed");
+            let mut other = other.body(()).expect("a request").into_parts().0;
+            let keys = identity.credentials().expect("keys").clone();
+            let signer = Signer::new(keys, "eu-west-1", "s3", SigningStyle::S3);
+            signer.sign(&mut other, &PayloadHash::Unsigned, at(second)).expect("signed");
+            signed.for_each_header(|name, value| assert_eq!(other.headers[name], value));
+            prop_assert!(request.headers.is_sorted_by(|(one, _), (next, _)| one < next));
+        }
     }
 }

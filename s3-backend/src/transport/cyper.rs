@@ -137,7 +137,7 @@ impl CyperTransport {
             let name =
                 HeaderName::from_bytes(name.as_bytes()).expect("header names come from the operations");
             let mut value =
-                HeaderValue::from_str(value).expect("header values were checked where they were parsed");
+                HeaderValue::from_bytes(value).expect("header values were checked where they were parsed");
             value.set_sensitive(matches!(name.as_str(), "authorization" | "x-amz-security-token"));
             headers.append(name, value);
         });

@@ -136,7 +136,7 @@ impl Action for CompleteMultipartUpload<'_> {
             body.push_str("</Part>");
         }
         body.push_str("</CompleteMultipartUpload>");
-        let whole = self.whole().map(Crc64Nvme::text);
+        let whole = self.whole();
         let request = place
             .object(Self::OPERATION, self.key, Method::Post)?
             .query("uploadId", self.upload_id.as_str())
@@ -263,7 +263,7 @@ mod tests {
         let request = known.request(&place("")).expect("sendable");
         let full = ("x-amz-checksum-type".into(), "FULL_OBJECT".into());
         let whole = (CRC64NVME_HEADER.into(), "rosUhgp5mIg=".into());
-        assert_eq!(request.headers, [kind.clone(), size.clone(), full, whole]);
+        assert_eq!(request.headers, [kind.clone(), whole, full, size.clone()]);
         let body = String::from_utf8(request.payload.to_bytes().to_vec()).expect("XML");
         assert_eq!(body.matches("<ChecksumCRC64NVME>").count(), 2, "{body}");
 

@@ -227,7 +227,8 @@ mod tests {
         let cell = |options: &GetOptions, checksums, status, headers: &[(&str, &str)]| {
             let get = GetObject { key: &key, options: options.clone(), checksums };
             let asked = get.request(&place("")).expect("sendable").headers;
-            let asked = asked.iter().any(|(name, value)| name == "x-amz-checksum-mode" && value == "ENABLED");
+            let asked =
+                asked.iter().any(|(name, value)| name == "x-amz-checksum-mode" && **value == *"ENABLED");
             let opened = get.read(&place(""), &head(status, headers), b"").expect("opened");
             (asked, opened.checksum.is_some())
         };

@@ -142,16 +142,20 @@ pub(crate) struct Place {
 impl Place {
     /// The key as the bucket knows it.
     pub(crate) fn full(&self, operation: Operation, key: &Key) -> Result<Key> {
+        self.check_length(operation, key)?;
         if self.prefix.is_empty() {
             return Ok(key.clone());
         }
-        let full = format!("{}{key}", self.prefix);
-        if full.len() > KEY_BYTES_MAX {
-            let message =
-                format!("with the prefix {:?} the key is longer than {KEY_BYTES_MAX} bytes", self.prefix);
-            return Err(Error::new(ErrorKind::InvalidInput, operation, message).with_key(key));
+        Key::verbatim(&format!("{}{key}", self.prefix)).map_err(|invalid| Error::from(invalid).with_key(key))
+    }
+
+    fn check_length(&self, operation: Operation, key: &Key) -> Result<()> {
+        if self.prefix.len() + key.as_str().len() <= KEY_BYTES_MAX {
+            return Ok(());
         }
-        Key::verbatim(&full).map_err(|invalid| Error::from(invalid).with_key(key))
+        let message =
+            format!("with the prefix {:?} the key is longer than {KEY_BYTES_MAX} bytes", self.prefix);
+        Err(Error::new(ErrorKind::InvalidInput, operation, message).with_key(key))
     }
 
     /// The key as the caller knows it; `None` when the bucket's key does not lie under our prefix, or is no key.
@@ -162,7 +166,9 @@ impl Place {
     /// A request that writes the object under `key`. Refuses control characters: such a key breaks every tool
     /// that meets it in a list.
     fn written(&self, operation: Operation, key: &Key, method: Method) -> Result<Request> {
-        if key.broken_rule() == Some(KeyRule::ControlCharacter) {
+        // Printable ASCII holds none.
+        let odd = key.as_str().bytes().fold(false, |odd, byte| odd | !matches!(byte, b' '..=b'~'));
+        if odd && key.broken_rule() == Some(KeyRule::ControlCharacter) {
             let message = format!("{key:?} is not written: {}", KeyRule::ControlCharacter);
             return Err(Error::new(ErrorKind::InvalidInput, operation, message).with_key(key));
         }
@@ -171,8 +177,8 @@ impl Place {
 
     /// A request for the object under `key`.
     fn object(&self, operation: Operation, key: &Key, method: Method) -> Result<Request> {
-        let full = self.full(operation, key)?;
-        let path = self.address.object_path(&full).map_err(|problem| {
+        self.check_length(operation, key)?;
+        let path = self.address.object_path(&self.prefix, key).map_err(|problem| {
             Error::new(ErrorKind::Unsupported, operation, problem.to_string())
                 .with_key(key)
                 .with_source(problem)
@@ -221,7 +227,7 @@ fn trace_of(mode: &PutMode, id: Option<OperationId>, proof: Option<Proof>) -> Tr
 
 /// Stamps what is written with the id of the write. Signed like every header: who strips it breaks the signature.
 fn stamp(request: Request, id: Option<OperationId>) -> Request {
-    request.header_if(header::OPERATION_ID, id.map(|id| id.to_string()))
+    request.header_if(header::OPERATION_ID, id)
 }
 
 fn attribute_headers(mut request: Request, attributes: &Attributes) -> Request {

@@ -53,9 +53,8 @@ impl Action for PutObject<'_> {
 
     fn request(&self, place: &Place) -> Result<Request> {
         let request = place.written(Self::OPERATION, self.key, Method::Put)?.payload(self.payload.clone());
-        let request = stamp(conditions(request, &self.options.mode), self.stamp);
-        let request = attribute_headers(request, &self.options.attributes);
-        Ok(request.header_if(CRC64NVME_HEADER, self.checksum.map(Crc64Nvme::text)))
+        let request = conditions(attribute_headers(request, &self.options.attributes), &self.options.mode);
+        Ok(stamp(request.header_if(CRC64NVME_HEADER, self.checksum), self.stamp))
     }
 
     fn need(&self) -> Need {

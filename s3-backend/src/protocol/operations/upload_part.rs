@@ -42,8 +42,8 @@ impl Action for UploadPart<'_> {
         Ok(request
             .query("partNumber", self.number.to_string())
             .query("uploadId", self.upload_id.as_str())
-            .header_if(CRC64NVME_HEADER, self.checksum.map(Crc64Nvme::text))
             .header_if("content-md5", self.md5.clone())
+            .header_if(CRC64NVME_HEADER, self.checksum)
             .payload(self.payload.clone()))
     }
 
