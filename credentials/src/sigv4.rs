@@ -268,12 +268,12 @@ impl Signer {
     }
 
     /// No code of the caller's runs in here: it might come back to this signer.
-    fn with_key<T>(&self, date: &AmzDate, sign: impl FnOnce(&DayKey) -> T) -> Result<T, SignError> {
+    fn with_key<T>(&self, date: &AmzDate, sign: impl FnOnce(&mut DayKey) -> T) -> Result<T, SignError> {
         let mut slot = self.key.borrow_mut();
         if !slot.as_mut().is_some_and(|kept| kept.turn_to(date)) {
             *slot = Some(DayKey::new(&self.credentials, &self.region, &self.service, *date)?);
         }
-        Ok(sign(slot.as_ref().expect("it was there or was put there")))
+        Ok(sign(slot.as_mut().expect("it was there or was put there")))
     }
 }
 

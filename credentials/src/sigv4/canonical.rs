@@ -39,35 +39,62 @@ pub struct CanonicalRequest<'a, H> {
 /// Memory for the text of a request, used again for the next. A session token stands in it: it is wiped when
 /// it goes, as the keys of its signer are.
 #[derive(Default)]
-pub(super) struct Text(Zeroizing<Vec<u8>>);
+pub(super) struct Text {
+    /// All of it initialised, so that there is one check for room and not two.
+    memory: Zeroizing<Vec<u8>>,
+    length: usize,
+}
 
 /// Most requests fit, with a session token of the usual length.
 const TEXT_BYTES: usize = 2048;
 
 impl Text {
-    fn push(&mut self, part: impl AsRef<[u8]>) {
-        let part = part.as_ref();
-        if self.0.capacity() - self.0.len() < part.len() {
-            self.grow(part.len());
+    fn push(&mut self, part: &[u8]) {
+        self.room(part.len()).copy_from_slice(part);
+    }
+
+    fn push_header(&mut self, name: &[u8], value: &[u8]) {
+        let line = self.room(name.len() + value.len() + 2);
+        let (start, rest) = line.split_at_mut(name.len());
+        start.copy_from_slice(name);
+        rest[0] = b':';
+        rest[1..=value.len()].copy_from_slice(value);
+        rest[value.len() + 1] = b'\n';
+    }
+
+    /// Room for so many bytes, at the end.
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let (start, end) = (self.length, self.length + bytes);
+        if end > self.memory.len() {
+            self.grow(end);
         }
-        self.0.extend_from_slice(part);
+        self.length = end;
+        &mut self.memory[start..end]
     }
 
     /// By hand: a vector that grows leaves what it held behind.
     #[cold]
-    fn grow(&mut self, more: usize) {
-        let mut larger = Vec::with_capacity((2 * self.0.len() + more).max(TEXT_BYTES));
-        larger.extend_from_slice(&self.0);
-        self.0 = Zeroizing::new(larger);
+    fn grow(&mut self, bytes: usize) {
+        let mut larger = Zeroizing::new(vec![0; bytes.next_power_of_two().max(TEXT_BYTES)]);
+        larger[..self.memory.len()].copy_from_slice(&self.memory);
+        self.memory = larger;
+    }
+
+    /// Ends the text.
+    fn sha256(&mut self) -> [u8; 32] {
+        let (padding, bytes) = padding(self.length);
+        self.push(&padding[..bytes]);
+        sha256(&self.memory[..self.length])
     }
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>, H: IntoIterator<Item = (N, V)>> CanonicalRequest<'_, H> {
     /// The request's hash in hexadecimal. The names of the headers, joined by `;`, are appended to `names`.
     pub(super) fn hash(self, text: &mut Text, names: &mut Vec<u8>) -> [u8; 64] {
-        text.0.clear();
-        for part in [self.method, "\n", self.path, "\n", self.query, "\n"] {
-            text.push(part);
+        text.length = 0;
+        for part in [self.method, self.path, self.query] {
+            text.push(part.as_bytes());
+            text.push(b"\n");
         }
         let start = names.len();
         for (name, value) in self.headers {
@@ -77,18 +104,13 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>, H: IntoIterator<Item = (N, V)>> CanonicalRe
                 names.push(b';');
             }
             names.extend_from_slice(name);
-            text.push(name);
-            text.push(b":");
-            text.push(value);
-            text.push(b"\n");
+            text.push_header(name, value);
         }
         text.push(b"\n");
         text.push(&names[start..]);
         text.push(b"\n");
-        text.push(self.payload_hash);
-        let (padding, bytes) = padding(text.0.len());
-        text.push(&padding[..bytes]);
-        hex(&sha256(&text.0))
+        text.push(self.payload_hash.as_bytes());
+        hex(&text.sha256())
     }
 }
 

@@ -97,6 +97,8 @@ pub(super) fn decode(text: &[u8]) -> Vec<u8> {
 }
 
 /// A SHA-256 in lower-case hexadecimal.
+// Once in the program: unrolled it is long, and every signature needs it twice.
+#[inline(never)]
 pub(super) fn hex(hash: &[u8; 32]) -> [u8; 64] {
     // A table of both digits: arithmetic, which the compiler does for many bytes at once, took five times as long.
     const PAIRS: [[u8; 2]; 256] = {

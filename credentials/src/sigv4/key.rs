@@ -24,7 +24,7 @@ struct Second {
     date: AmzDate,
     /// The state behind the whole blocks before the hash.
     state: State,
-    /// The blocks from there on, with padding and room for the hash.
+    /// The blocks from there on, with padding and room for the hash: that of the last request stays.
     rest: [u8; 3 * BLOCK_BYTES],
     hash_at: usize,
     /// How much of them there is.
@@ -61,10 +61,10 @@ impl DayKey {
     }
 
     /// The signature of the request with this hash, in hexadecimal, at the moment that was turned to.
-    pub(super) fn sign(&self, hash: &[u8; 64]) -> [u8; 32] {
-        let &Second { ref state, mut rest, hash_at, rest_bytes, .. } = &self.second;
-        rest[hash_at..][..hash.len()].copy_from_slice(hash);
-        self.day.finish(state, &rest[..rest_bytes])
+    pub(super) fn sign(&mut self, hash: &[u8; 64]) -> [u8; 32] {
+        let Second { state, rest, hash_at, rest_bytes, .. } = &mut self.second;
+        rest[*hash_at..][..hash.len()].copy_from_slice(hash);
+        self.day.finish(state, &rest[..*rest_bytes])
     }
 }
 

@@ -147,10 +147,21 @@ pub(crate) fn encode_path(text: &str) -> String {
     path
 }
 
+/// What stands for itself in a path.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 128u8 {
+        plain[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/');
+        byte += 1;
+    }
+    plain
+};
+
 fn encode_path_into(text: &str, path: &mut String) {
-    // Nearly every key is, and seen to be so in a third of the time.
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-'..=b'9' | b'_' | b'~');
-    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+    // Nearly every key is plain, and seen to be in a third of the time.
+    if text.bytes().fold(true, |plain, byte| plain & PLAIN[usize::from(byte)]) {
         path.push_str(text);
     } else {
         uri_encode_into(text, true, path);

@@ -82,11 +82,12 @@ impl Signing {
         let token = keys.session_token().map(|token| token.expose_secret());
 
         let own = [
-            Some(("host", self.authority.as_bytes())),
-            Some(("x-amz-content-sha256", payload_hash.as_bytes())),
-            Some(("x-amz-date", date.as_ref())),
-            token.map(|token| ("x-amz-security-token", token.as_bytes())),
+            ("host", self.authority.as_bytes()),
+            ("x-amz-content-sha256", payload_hash.as_bytes()),
+            ("x-amz-date", date.as_ref()),
+            ("x-amz-security-token", token.unwrap_or_default().as_bytes()),
         ];
+        let own = if token.is_some() { &own[..] } else { &own[..3] };
         let mut authorization = self.spare.borrow_mut().pop().unwrap_or_default();
         authorization.clear();
         authorization.reserve(AUTHORIZATION_BYTES);
@@ -94,7 +95,7 @@ impl Signing {
             method: request.method.to_str(),
             path: &request.path,
             query: if request.query.is_empty() { "" } else { &target[request.path.len() + 1..] },
-            headers: in_order(&request.headers, own.into_iter().flatten()),
+            headers: in_order(&request.headers, own),
             payload_hash: &payload_hash,
         };
         signer.authorize(canonical, &date, &mut authorization)?;
@@ -126,17 +127,21 @@ impl Signing {
     }
 }
 
-/// The fields of a request and our own, both in the order of their names, as one.
+/// The fields of a request and those of its signature, both in the order of their names, as one.
 fn in_order<'a>(
-    given: &'a [Field],
-    own: impl Iterator<Item = (&'a str, &'a [u8])>,
+    mut given: &'a [Field],
+    mut own: &'a [(&'a str, &'a [u8])],
 ) -> impl Iterator<Item = (&'a str, Cow<'a, [u8]>)> {
-    let mut given = given.iter().peekable();
-    let mut own = own.peekable();
-    iter::from_fn(move || match (given.peek(), own.peek()) {
-        (Some((name, _)), Some((next, _))) if **name > **next => own.next().map(|(n, v)| (n, v.into())),
-        (Some(_), _) => given.next().map(|(name, value)| (&**name, value.canonical())),
-        (None, _) => own.next().map(|(name, value)| (name, value.into())),
+    iter::from_fn(move || {
+        if let [(name, value), rest @ ..] = given
+            && own.first().is_none_or(|(next, _)| **name < **next)
+        {
+            given = rest;
+            return Some((&**name, value.canonical()));
+        }
+        let ((name, value), rest) = own.split_first()?;
+        own = rest;
+        Some((*name, Cow::Borrowed(*value)))
     })
 }
 
