@@ -34,7 +34,7 @@ impl OperationId {
         SOURCE.with(|(hash, count)| {
             let number = count.get();
             count.set(number.wrapping_add(1));
-            let half = |which: u64| u128::from(hash.hash_one((number, which)));
+            let half = |which: u128| u128::from(hash.hash_one(u128::from(number) << 1 | which));
             OperationId((half(0) << 64) | half(1))
         })
     }
