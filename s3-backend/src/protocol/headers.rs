@@ -25,7 +25,7 @@ struct Field {
 
 impl Headers {
     /// Room for so many fields of so many bytes in all.
-    #[cfg(any(feature = "cyper", feature = "simulation", test))]
+    #[cfg(any(feature = "cyper", feature = "simulation", feature = "fuzzing", test))]
     pub(crate) fn with_capacity(fields: usize, bytes: usize) -> Headers {
         Headers { text: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
     }
@@ -55,7 +55,7 @@ impl Headers {
     }
 
     /// Adds a field at the end. Blanks around the value are left out, as the protocol has it.
-    #[cfg(any(feature = "cyper", feature = "simulation", test))]
+    #[cfg(any(feature = "cyper", feature = "simulation", feature = "fuzzing", test))]
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
         let at = self.text.len();
         self.text.extend_from_slice(name);
