@@ -1,6 +1,5 @@
 //! [`Attributes`]: content headers and user metadata, checked when they are set.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::limits::USER_METADATA_BYTES_MAX;
@@ -13,8 +12,9 @@ use crate::limits::USER_METADATA_BYTES_MAX;
 /// [Working with object metadata]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    headers: BTreeMap<ContentHeader, String>,
-    metadata: BTreeMap<String, String>,
+    /// In order, as the metadata is: there are few of them, and most objects have one.
+    headers: Vec<(ContentHeader, String)>,
+    metadata: Vec<(String, String)>,
 }
 
 /// A header that describes the content; S3 keeps it and sends it back as it was.
@@ -78,7 +78,10 @@ impl Attributes {
     /// begins or ends with a space.
     pub fn with_header(mut self, header: ContentHeader, value: &str) -> Result<Attributes, InvalidAttribute> {
         check_value(header.name(), value, HEADER_BYTES_MAX)?;
-        self.headers.insert(header, value.to_owned());
+        match self.headers.binary_search_by_key(&header, |(known, _)| *known) {
+            Ok(at) => self.headers[at].1 = value.to_owned(),
+            Err(at) => self.headers.insert(at, (header, value.to_owned())),
+        }
         Ok(self)
     }
 
@@ -98,7 +101,10 @@ impl Attributes {
             return Err(InvalidAttribute::new(name, "the name is reserved for the id of the write"));
         }
         check_value(name, value, USER_METADATA_BYTES_MAX)?;
-        self.metadata.insert(name.to_owned(), value.to_owned());
+        match self.find(name) {
+            Ok(at) => self.metadata[at].1 = value.to_owned(),
+            Err(at) => self.metadata.insert(at, (name.to_owned(), value.to_owned())),
+        }
         let bytes: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > USER_METADATA_BYTES_MAX {
             return Err(InvalidAttribute::new(name, "user metadata exceeds 2004 bytes in all"));
@@ -109,13 +115,18 @@ impl Attributes {
     /// The value of a content header.
     #[must_use]
     pub fn header(&self, header: ContentHeader) -> Option<&str> {
-        self.headers.get(&header).map(String::as_str)
+        self.headers().find(|(known, _)| *known == header).map(|(_, value)| value)
     }
 
     /// The value of a piece of user metadata.
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<&str> {
-        self.metadata.get(name).map(String::as_str)
+        self.find(name).ok().map(|at| self.metadata[at].1.as_str())
+    }
+
+    /// Where a piece of user metadata is, or would be.
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.metadata.binary_search_by(|(known, _)| known.as_str().cmp(name))
     }
 
     /// The content headers that are set, in order of name.
