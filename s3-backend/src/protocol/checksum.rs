@@ -58,6 +58,7 @@ impl Crc64Nvme {
         str::from_utf8(&self.base64()).expect("Base64 is ASCII").to_owned()
     }
 
+    /// The characters of [`text`](Self::text).
     pub(super) fn base64(self) -> [u8; 12] {
         let mut text = [0; 12];
         STANDARD.encode_slice(self.0.to_be_bytes(), &mut text).expect("eight bytes make twelve characters");

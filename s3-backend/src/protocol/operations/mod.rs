@@ -261,6 +261,8 @@ fn kept(head: &ResponseHead, sent: Option<Crc64Nvme>) -> Result<(), Refusal> {
 fn kept_as(head: &ResponseHead, sent: Option<Crc64Nvme>, named: Option<&[u8]>) -> Result<(), Refusal> {
     match (sent, named) {
         (None, _) | (_, None | Some(b"")) => Ok(()),
+        // There is one text for every checksum.
+        (Some(sent), Some(named)) if named == sent.base64() => Ok(()),
         (Some(sent), Some(named)) => match Crc64Nvme::parse(named) {
             Some(kept) if kept == sent => Ok(()),
             Some(kept) => {
