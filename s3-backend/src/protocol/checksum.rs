@@ -158,9 +158,10 @@ impl Checksum {
         let mut cheapest: Option<(usize, &[u8])> = None;
         for (name, value) in headers.iter() {
             let Some((prefix, name)) = name.split_at_checked(HEADER_PREFIX.len()) else { continue };
-            // Nearly all others are told by one character: `x-amz-` begins many, `x-amz-c` few.
-            if !prefix[6].eq_ignore_ascii_case(&HEADER_PREFIX[6])
-                || !prefix.eq_ignore_ascii_case(HEADER_PREFIX)
+            // S3 writes it just so; of what others write, nearly all is told by one character.
+            if prefix != HEADER_PREFIX
+                && (!prefix[6].eq_ignore_ascii_case(&HEADER_PREFIX[6])
+                    || !prefix.eq_ignore_ascii_case(HEADER_PREFIX))
             {
                 continue;
             }

@@ -1,98 +1,83 @@
 //! [`Headers`]: the header fields of an answer, kept as they came, in one piece of memory.
 //!
 //! An answer of S3 has about ten fields, of which a handful are asked for. Finding those by going through all of
-//! them costs less than building a table would.
+//! them costs less than building a table of them by name would.
 
 use std::fmt;
-use std::ops::Range;
 
 /// Header fields in the order in which they came.
 #[derive(Clone, Default)]
 pub(crate) struct Headers {
-    /// Names and values, and what stood between them.
-    text: Vec<u8>,
-    fields: Vec<Field>,
+    /// The text, in which names and values stand, and what stood between them; behind it the [`Field`]s. Memory of their
+    /// own would cost more than all that is ever asked of them.
+    memory: Vec<u8>,
+    text_bytes: usize,
 }
 
-/// Where a field stands in the text. The limits on heads are far below what 32 bits hold.
-#[derive(Clone, Copy)]
-struct Field {
-    name: u32,
-    name_end: u32,
-    value: u32,
-    end: u32,
+/// Where a field stands in the text, as memory has it: where its name begins and how long that is, and the same of its
+/// value, without the blanks around it.
+pub(crate) type Field = [[u8; 4]; 4];
+
+/// Makes a [`Field`].
+#[inline]
+pub(crate) fn field(name: usize, name_bytes: usize, value: usize, value_bytes: usize) -> Field {
+    let narrow = |number| u32::try_from(number).expect("the heads of answers are limited to far less");
+    let numbers = [narrow(name), narrow(name_bytes), narrow(value), narrow(value_bytes)];
+    numbers.map(u32::to_ne_bytes)
+}
+
+/// The name or the value of a field.
+fn part(text: &[u8], at: [u8; 4], bytes: [u8; 4]) -> &[u8] {
+    &text[u32::from_ne_bytes(at) as usize..][..u32::from_ne_bytes(bytes) as usize]
 }
 
 impl Headers {
-    /// Room for so many fields of so many bytes in all.
-    #[cfg(any(feature = "cyper", feature = "simulation", feature = "fuzzing", test))]
-    pub(crate) fn with_capacity(fields: usize, bytes: usize) -> Headers {
-        Headers { text: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
-    }
-
-    /// The head of an answer, of which the fields are to be [found](Self::find): it is copied in one piece.
-    pub(crate) fn of_head(head: &[u8], fields: usize) -> Headers {
-        Headers { text: head.to_vec(), fields: Vec::with_capacity(fields) }
-    }
-
-    /// Adds a field that stands in the head at these places. Blanks around the value are left out, as the protocol has
-    /// it.
-    pub(crate) fn find(&mut self, name: Range<usize>, value: Range<usize>) {
-        let mut value = value;
-        let text = &self.text[value.clone()];
-        if let (Some(first), Some(last)) = (text.first(), text.last())
-            && (first.is_ascii_whitespace() || last.is_ascii_whitespace())
-        {
-            value.start += text.len() - text.trim_ascii_start().len();
-            value.end = value.start + text.trim_ascii().len();
+    /// The head of an answer, with the fields that stand in it.
+    pub(crate) fn of_head(head: &[u8], fields: impl ExactSizeIterator<Item = Field>) -> Headers {
+        let mut memory = Vec::with_capacity(head.len() + fields.len() * size_of::<Field>());
+        memory.extend_from_slice(head);
+        for field in fields {
+            memory.extend_from_slice(field.as_flattened());
         }
-        self.fields.push(Field {
-            name: narrow(name.start),
-            name_end: narrow(name.end),
-            value: narrow(value.start),
-            end: narrow(value.end),
-        });
+        Headers { memory, text_bytes: head.len() }
     }
 
     /// Adds a field at the end. Blanks around the value are left out, as the protocol has it.
     #[cfg(any(feature = "cyper", feature = "simulation", feature = "fuzzing", test))]
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        let at = self.text.len();
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(value);
-        let name_end = at + name.len();
-        self.find(at..name_end, name_end..self.text.len());
+        let (at, value) = (self.text_bytes, value.trim_ascii());
+        self.memory.splice(at..at, name.iter().chain(value).copied());
+        self.text_bytes += name.len() + value.len();
+        let field = field(at, name.len(), at + name.len(), value.len());
+        self.memory.extend_from_slice(field.as_flattened());
+    }
+
+    fn fields(&self) -> &[Field] {
+        self.memory[self.text_bytes..].as_chunks().0.as_chunks().0
     }
 
     /// All fields: names as they were written, values without blanks around them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields
-            .iter()
-            .map(|field| (self.part(field.name, field.name_end), self.part(field.value, field.end)))
-    }
-
-    fn part(&self, from: u32, to: u32) -> &[u8] {
-        &self.text[from as usize..to as usize]
+        self.fields().iter().map(|&[name, name_bytes, value, value_bytes]| {
+            (part(&self.memory, name, name_bytes), part(&self.memory, value, value_bytes))
+        })
     }
 
     /// The value of the first field of this name, in whatever case it was written.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
-        let named = |field: &&Field| {
-            // Of the same length are one or two; only those are looked at.
-            (field.name_end - field.name) as usize == name.len()
-                && self.part(field.name, field.name_end).eq_ignore_ascii_case(name.as_bytes())
+        // Of the same length are one or two; only those are looked at.
+        let bytes = u32::try_from(name.len()).ok()?.to_ne_bytes();
+        let named = |&&[at, name_bytes, ..]: &&Field| {
+            name_bytes == bytes && part(&self.memory, at, bytes).eq_ignore_ascii_case(name.as_bytes())
         };
-        self.fields.iter().find(named).map(|field| self.part(field.value, field.end))
+        let &[_, _, value, value_bytes] = self.fields().iter().find(named)?;
+        Some(part(&self.memory, value, value_bytes))
     }
 
     /// The first value of this name, if it is plain text: visible ASCII, blanks and tabs.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(plain)
     }
-}
-
-fn narrow(at: usize) -> u32 {
-    u32::try_from(at).expect("the heads of answers are limited to far less")
 }
 
 /// Visible ASCII, blanks and tabs as text.
@@ -145,12 +130,12 @@ mod tests {
     #[test]
     fn a_head_is_copied_in_one_piece_and_its_fields_are_found_in_it() {
         let head = b"HTTP/1.1 200 OK\r\nETag:  \"a\" \r\nempty: \r\n\r\n";
-        let mut headers = Headers::of_head(head, 2);
-        headers.find(17..21, 22..28);
-        headers.find(30..35, 36..37);
+        let mut headers = Headers::of_head(head, [field(17, 4, 24, 3), field(30, 5, 37, 0)].into_iter());
+        headers.push(b"later", b" x ");
         assert_eq!(headers.text("etag"), Some("\"a\""));
         assert_eq!(headers.get("empty"), Some(&b""[..]));
-        assert_eq!(headers.iter().count(), 2);
+        assert_eq!(headers.text("later"), Some("x"));
+        assert_eq!(headers.iter().count(), 3);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod header;
 pub(crate) mod headers;
+mod http_date;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod mend;

@@ -80,7 +80,7 @@ impl SmallPut {
         let payload = Payload::from(vec![7; 4096]);
         let keys = Credentials::builder("AKIDEXAMPLE", Secret::new("wJalrXUtnFEMI"));
         let keys = keys.build(SourceName::Inline).expect("well-formed keys");
-        let mut headers = Headers::with_capacity(8, 400);
+        let mut headers = Headers::default();
         let checksum = Crc64Nvme::of(&payload).text();
         headers.push(
             b"x-amz-id-2",

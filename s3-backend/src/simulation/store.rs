@@ -24,7 +24,7 @@ impl Answer {
     }
 
     pub(super) fn good(status: u16, fields: &[(&str, &str)]) -> Answer {
-        let mut headers = Headers::with_capacity(fields.len(), 100);
+        let mut headers = Headers::default();
         for (name, value) in fields {
             headers.push(name.as_bytes(), value.as_bytes());
         }

@@ -99,7 +99,7 @@ impl CyperTransport {
                 message: "success was answered before the request had been sent".to_owned(),
             });
         }
-        let mut headers = Headers::with_capacity(response.headers().len(), 0);
+        let mut headers = Headers::default();
         for (name, value) in response.headers() {
             headers.push(name.as_str().as_bytes(), value.as_bytes());
         }

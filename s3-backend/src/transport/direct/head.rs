@@ -4,12 +4,17 @@ use std::mem::MaybeUninit;
 
 use httparse::{ParserConfig, Status};
 
-use crate::protocol::headers::Headers;
+use crate::protocol::header::decimal;
+use crate::protocol::headers::{Headers, field};
 use crate::protocol::request::ResponseHead;
 
 /// The most header fields of an answer. S3's have about ten; user metadata, whose 2 KiB are split into as many
 /// fields as the writer liked, may make a hundred of them.
 const FIELDS_MAX: usize = 256;
+
+/// The most of them that usually come. Room for more is on the stack only where it is needed: whatever lies at the far end
+/// of it is in no cache.
+const FIELDS_USUAL: usize = 24;
 
 /// The longest head of an answer, in bytes: twice what common servers accept as the head of a request.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -53,30 +58,43 @@ pub(super) fn is_whole(bytes: &[u8], seen: usize) -> bool {
 /// Reads the head at the front of `bytes`; `None` when it is not all there yet. `to_head`: whether it answers HEAD,
 /// whose answers have no body whatever they say.
 pub(super) fn parse(bytes: &[u8], to_head: bool) -> Result<Option<Parsed>, NotHttp> {
-    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    match parse_fields::<FIELDS_USUAL>(bytes, to_head) {
+        Err(TOO_MANY_FIELDS) => parse_fields::<FIELDS_MAX>(bytes, to_head),
+        parsed => parsed,
+    }
+}
+
+const TOO_MANY_FIELDS: NotHttp = NotHttp("it has too many header fields");
+
+/// Reads a head of at most `N` fields.
+#[inline(never)]
+fn parse_fields<const N: usize>(bytes: &[u8], to_head: bool) -> Result<Option<Parsed>, NotHttp> {
+    let mut fields = [const { MaybeUninit::uninit() }; N];
     let mut response = httparse::Response::new(&mut []);
     let parsed =
         ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut fields);
     let length = match parsed {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(NotHttp("it has too many header fields")),
+        Err(httparse::Error::TooManyHeaders) => return Err(TOO_MANY_FIELDS),
         Err(httparse::Error::Version) => return Err(NotHttp("it is not HTTP/1.1")),
         Err(_) => return Err(NotHttp("it is not HTTP")),
     };
     let (Some(version), Some(status)) = (response.version, response.code) else {
         return Err(NotHttp("it is not HTTP"));
     };
-    let mut headers = Headers::of_head(&bytes[..length], response.headers.len());
-    let at = |part: &[u8]| {
-        let from = part.as_ptr().addr() - bytes.as_ptr().addr();
-        from..from + part.len()
-    };
     let mut hop = Hop::default();
-    for field in response.headers.iter() {
-        headers.find(at(field.name.as_bytes()), at(field.value));
-        hop.note(field.name, field.value.trim_ascii())?;
+    for found in response.headers.iter() {
+        if Hop::may_be_about(found.name) {
+            hop.note(found.name, found.value)?;
+        }
     }
+    let at = |part: &[u8]| part.as_ptr().addr() - bytes.as_ptr().addr();
+    let fields = response.headers.iter().map(|found| {
+        let name = found.name.as_bytes();
+        field(at(name), name.len(), at(found.value), found.value.len())
+    });
+    let headers = Headers::of_head(&bytes[..length], fields);
     let framing = hop.framing(status, to_head)?;
     // A 204 that announces a body may send it too, in front of the next answer.
     let announces = status == 204 && (hop.codings > 0 || hop.length.is_some_and(|length| length > 0));
@@ -95,8 +113,12 @@ struct Hop {
 }
 
 impl Hop {
+    /// Whether a field has to be [noted](Self::note), by its length alone: nearly all are others.
+    fn may_be_about(name: &str) -> bool {
+        matches!(name.len(), 10 | 14 | 17)
+    }
+
     fn note(&mut self, name: &str, value: &[u8]) -> Result<(), NotHttp> {
-        // By their lengths first: nearly all fields are others.
         match name.len() {
             10 if name.eq_ignore_ascii_case("connection") => {
                 for word in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
@@ -145,14 +167,6 @@ impl Hop {
     fn keeps_alive(&self, minor_version: u8) -> bool {
         !self.says_close && (minor_version >= 1 || (self.says_keep_alive && self.codings == 0))
     }
-}
-
-/// Digits and nothing else.
-fn decimal(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -207,6 +221,10 @@ mod tests {
         );
         refused("HTTP/2.0 200 OK\r\n\r\n");
         refused("SSH-2.0-OpenSSH_9.2p1\r\n\r\n");
+        for fields in [FIELDS_USUAL, FIELDS_USUAL + 1, FIELDS_MAX] {
+            let many = parsed(&format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(fields)));
+            assert_eq!(many.head.headers.iter().filter(|field| *field == (b"a", b"b")).count(), fields);
+        }
         let many = "a: b\r\n".repeat(FIELDS_MAX + 1);
         assert_eq!(refused(&format!("HTTP/1.1 200 OK\r\n{many}\r\n")).0, "it has too many header fields");
     }
