@@ -1,16 +1,19 @@
 //! One set of keys for the whole process: asked for by one caller, used by all, refreshed before it expires.
 
+mod lease;
 mod options;
 mod policy;
 mod registry;
 mod waiting;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
+pub use self::lease::Lease;
 pub use self::options::CacheOptions;
 use self::policy::{Decision, Flight, Now, State, decide, refresh_of};
 use self::waiting::Waiting;
@@ -56,6 +59,8 @@ pub struct CredentialsCache {
     options: CacheOptions,
     // Held for a look or an exchange, never across an await. Readers do not exclude each other.
     state: RwLock<State>,
+    // How often the state was changed. It is raised while nobody else has the state, and so cannot be read in between.
+    version: AtomicU64,
     waiting: Arc<Waiting>,
 }
 
@@ -77,8 +82,8 @@ impl CredentialsCache {
     /// An empty cache with windows of its own.
     #[must_use]
     pub fn with_options(chain: CredentialsChain, options: CacheOptions) -> Arc<CredentialsCache> {
-        let state = RwLock::new(State::default());
-        Arc::new(CredentialsCache { chain, options, state, waiting: Arc::default() })
+        let (state, version) = (RwLock::new(State::default()), AtomicU64::new(0));
+        Arc::new(CredentialsCache { chain, options, state, version, waiting: Arc::default() })
     }
 
     /// The one cache that all parts of the process share whose chains are configured alike, so that one
@@ -103,12 +108,31 @@ impl CredentialsCache {
     /// those who come within the next second (1 to 5 where asking again is no use).
     pub async fn get(self: &Arc<Self>, host: &Host) -> Result<Identity, CredentialsError> {
         // Nearly always, and without looking at the second clock.
-        let fresh = self.state().fresh(host.now()).cloned();
+        let fresh = self.state().fresh(host.now()).map(|(identity, _)| identity.clone());
         match fresh {
             Some(identity) => Ok(identity),
             // In memory of its own, so that the usual case is small.
             None => Box::pin(self.fetch_or_wait(host)).await,
         }
+    }
+
+    /// What [`get`](CredentialsCache::get) would give at once, for a shard to keep while it [holds](Self::holds);
+    /// `None` while `get` has more to do than to hand out keys.
+    #[must_use]
+    pub fn lease(&self, host: &Host) -> Option<Lease> {
+        let wall = host.now();
+        let state = self.state();
+        let (identity, until) = state.fresh(wall)?;
+        let fresh_for = until.map(|until| until.duration_since(wall).unwrap_or_default());
+        Some(Lease::new(identity.clone(), fresh_for, self.version.load(Ordering::Relaxed)))
+    }
+
+    /// Whether all is as it was when this lease was given out: the keys were neither refused nor replaced. The clock is
+    /// not looked at.
+    #[must_use]
+    pub fn holds(&self, lease: &Lease) -> bool {
+        // On another thread it may be noticed a little later, as if the thread had asked a little earlier.
+        self.version.load(Ordering::Relaxed) == lease.version
     }
 
     #[cold]
@@ -222,7 +246,9 @@ impl CredentialsCache {
     }
 
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        self.version.fetch_add(1, Ordering::Relaxed);
+        state
     }
 }
 

@@ -80,7 +80,7 @@ mod sts;
 mod token_file;
 
 pub use assume_role::AssumeRole;
-pub use cache::{CacheOptions, CredentialsCache};
+pub use cache::{CacheOptions, CredentialsCache, Lease};
 pub use chain::{CredentialsChain, CredentialsChainBuilder, CredentialsError};
 pub use credentials::{
     Credentials, CredentialsBuilder, CredentialsPart, CredentialsProblem, Identity, InvalidCredentials,

@@ -139,11 +139,12 @@ pub(super) fn decide(now: Now, state: &State, options: &CacheOptions) -> Decisio
 }
 
 impl State {
-    /// What [`decide`] would say to use while nothing is amiss, for the fast path.
-    pub(super) fn fresh(&self, wall: SystemTime) -> Option<&Identity> {
+    /// What [`decide`] would say to use while nothing is amiss, for the fast path, and until when; `None`: for ever.
+    pub(super) fn fresh(&self, wall: SystemTime) -> Option<(&Identity, Option<SystemTime>)> {
         let held = self.held.as_ref()?;
         let amiss = self.refused || self.failure.is_some() || held.phase(wall) != Phase::Fresh;
-        (!amiss).then_some(&held.identity)
+        let until = held.expiry.map(|expiry| expiry.advisory.min(expiry.mandatory));
+        (!amiss).then_some((&held.identity, until))
     }
 
     fn rests(&self, now: Now, options: &CacheOptions) -> bool {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a surprise is a failed test")]
 
+mod lease;
 mod source;
 mod table;
 mod threads;
