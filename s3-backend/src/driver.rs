@@ -4,18 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use credentials::{CredentialsCache, CredentialsError, Host, Identity};
-use futures_util::StreamExt;
-use futures_util::future::{LocalBoxFuture, poll_immediate};
+use credentials::{CredentialsError, Identity};
+use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use object_storage::config::{Checksums, Timeouts};
 use object_storage::{Error, ErrorKind, Key, Operation, OperationId, PutOutcome, Resolution, Result};
 
 use crate::admission::Admission;
-use crate::clock;
+use crate::clock::{self, Seconds};
 use crate::deadline::{Deadlines, Elapsed};
+use crate::keys::Keys;
 use crate::memory::{Full, Held, Memory};
 use crate::protocol::budget::Budget;
 use crate::protocol::concurrency::{SILENCE_MAX, wait_max};
@@ -55,8 +55,8 @@ pub(crate) struct Driver {
     pub(crate) admission: Admission,
     memory: Memory,
     pub(crate) deadlines: Deadlines,
-    pub(crate) credentials: Arc<CredentialsCache>,
-    pub(crate) host: Host,
+    keys: Keys,
+    seconds: Seconds,
     pub(crate) timeouts: Timeouts,
     pub(crate) attempts_max: u32,
     pub(crate) checksums: Checksums,
@@ -100,8 +100,7 @@ pub(crate) struct Parts {
     pub(crate) trusts_dates: bool,
     pub(crate) memory: Memory,
     pub(crate) deadlines: Deadlines,
-    pub(crate) credentials: Arc<CredentialsCache>,
-    pub(crate) host: Host,
+    pub(crate) keys: Keys,
     pub(crate) timeouts: Timeouts,
     pub(crate) attempts_max: u32,
     pub(crate) checksums: Checksums,
@@ -139,8 +138,8 @@ impl Driver {
             admission: Admission::default(),
             memory: parts.memory,
             deadlines: parts.deadlines,
-            credentials: parts.credentials,
-            host: parts.host,
+            keys: parts.keys,
+            seconds: Seconds::new(began),
             timeouts: parts.timeouts,
             attempts_max: parts.attempts_max,
             checksums: parts.checksums,
@@ -152,9 +151,13 @@ impl Driver {
         Rc::clone(&self.route.borrow())
     }
 
-    /// What time it is for the store, as far as it has told.
-    fn wall(&self) -> SystemTime {
-        mend::shifted(clock::wall(), self.skew_seconds.get())
+    /// What second it is for the store, as far as it has told.
+    fn second(&self, now: Instant) -> SystemTime {
+        let second = self.seconds.at(now);
+        match self.skew_seconds.get() {
+            0 => second,
+            ahead => mend::shifted(second, ahead),
+        }
     }
 
     /// The pause before something is repeated for the `nth` time, if the policy and the budget allow it.
@@ -166,13 +169,19 @@ impl Driver {
     }
 
     /// Carries out an operation whose answer is read whole.
-    pub(crate) async fn run<A: Action>(&self, action: &A) -> Result<A::Output> {
-        let _admitted = self.admission.admit(A::OPERATION)?;
-        self.go_on(action).await
+    #[expect(clippy::manual_async_fn, reason = "an async function keeps its arguments twice")]
+    pub(crate) fn run<'a, A: Action>(
+        &'a self,
+        action: &'a A,
+    ) -> impl Future<Output = Result<A::Output>> + 'a {
+        async move {
+            let _admitted = self.admission.admit(A::OPERATION)?;
+            Ok(self.drive(action, action.need(), self.time_of(action), &self.budget).await?.output)
+        }
     }
 
     /// Carries out a request of an operation that was admitted as a whole.
-    pub(crate) async fn go_on<A: Action>(&self, action: &A) -> Result<A::Output> {
+    pub(crate) async fn run_admitted<A: Action>(&self, action: &A) -> Result<A::Output> {
         let time_max = self.time_of(action);
         Ok(self.drive(action, action.need(), time_max, &self.budget).await?.output)
     }
@@ -219,7 +228,7 @@ impl Driver {
         let url =
             url.map_err(|problem| Error::new(ErrorKind::Unsupported, operation, problem.to_string()))?;
         let ends = clock::now() + self.timeouts.operation;
-        let identity = match self.deadlines.within(ends, pin!(self.credentials.get(&self.host))).await {
+        let identity = match self.deadlines.within(ends, pin!(self.keys.get())).await {
             Ok(identity) => identity.map_err(|error| without_keys(operation, error))?,
             Err(Elapsed) => {
                 let message = "finding credentials took the operation's whole time";
@@ -230,7 +239,7 @@ impl Driver {
             let message = "nobody's right cannot be given away: the store is used anonymously";
             return Err(Error::new(ErrorKind::Unauthenticated, operation, message));
         };
-        Ok(presign::presign(url, &request, keys, route.signing.region(), self.wall(), valid))
+        Ok(presign::presign(url, &request, keys, route.signing.region(), self.second(clock::now()), valid))
     }
 
     /// Whether the object under `key` is the one that the write `id` stored.
@@ -275,44 +284,74 @@ impl Driver {
         })
     }
 
-    async fn drive<A: Action>(
+    /// Carries out an operation. Nearly always its first attempt brings what was asked for, and there is nothing to decide.
+    ///
+    /// All of this is moved into memory of its own for every operation. What hardly ever happens has other memory.
+    #[expect(clippy::manual_async_fn, reason = "an async function keeps its arguments twice")]
+    fn drive<'a, A: Action>(
+        &'a self,
+        action: &'a A,
+        need: Need,
+        mut time_max: Duration,
+        budget: &'a RefCell<Budget>,
+    ) -> impl Future<Output = Result<Driven<A::Output>>> + 'a {
+        async move {
+            let started = clock::now();
+            // Before anything is made for it, and before it waits for anything else.
+            let (held, began) = match self.memory.take(need) {
+                Ok(held) => (held, started),
+                Err(Full) => {
+                    let ends = started + wait_max(time_max);
+                    (Box::pin(self.memory_for(action, need, ends)).await?, clock::now())
+                }
+            };
+            let request = action.request(&self.route().place)?;
+            time_max = time_max.saturating_add(self.time_of_bytes(&request));
+            let (output, body) = match self.attempt(action, &request, 1, began, started + time_max).await {
+                Ended::Done(answered) => {
+                    budget.borrow_mut().earn();
+                    self.store_serves();
+                    answered
+                }
+                ended => Box::pin(self.go_on(action, &request, started, time_max, budget, ended)).await?,
+            };
+            Ok(Driven { output, body, held })
+        }
+    }
+
+    /// Carries on with an operation whose first attempt ended like this. (What an action says of itself is the same before
+    /// it is sent and after.)
+    #[cold]
+    async fn go_on<A: Action>(
         &self,
         action: &A,
-        need: Need,
+        request: &Request,
+        started: Instant,
         time_max: Duration,
         budget: &RefCell<Budget>,
-    ) -> Result<Driven<A::Output>> {
-        let started = clock::now();
-        // Before anything is made for it, and before it waits for anything else.
-        let (held, mut now) = match self.memory.take(need) {
-            Ok(held) => (held, Some(started)),
-            Err(Full) => (Box::pin(self.memory_for(action, need, started + wait_max(time_max))).await?, None),
-        };
-        let request = action.request(&self.route().place)?;
-        let time_max = time_max.saturating_add(self.time_of_bytes(&request));
+        first: Ended<Answered<A::Output>>,
+    ) -> Result<Answered<A::Output>> {
         let policy = RetryPolicy { attempts_max: self.attempts_max, time_max };
-        let key = action.key().cloned();
         let trace = Trace { replayed: self.replays, ..action.trace() };
-        let mut attempts = 0;
-        let mut exchange = Exchange::new(A::OPERATION, key, action.effect(), trace, policy);
+        let mut exchange = Exchange::new(A::OPERATION, action.key().cloned(), action.effect(), trace, policy);
+        let (mut attempts, mut first) = (0, Some(first));
         loop {
             match exchange.step() {
                 Step::Attempt => {
-                    let now = now.take().unwrap_or_else(clock::now);
                     attempts += 1;
-                    let ended = self.attempt(action, &request, attempts, now, started + time_max).await;
-                    let ended = match ended {
-                        Ended::Done((output, body)) if exchange.is_in_doubt() => {
-                            Ended::Done((action.doubt(output), body))
+                    let ended = match first.take() {
+                        Some(ended) => ended,
+                        None => {
+                            let ends = started + time_max;
+                            self.attempt(action, request, attempts, clock::now(), ends).await
                         }
-                        ended => ended,
                     };
                     match ended {
-                        // The usual end needs neither a clock nor a die.
-                        ended @ Ended::Done(_) => {
-                            exchange.ended(ended, Moment::at_ease(&mut budget.borrow_mut()));
-                            self.budget_of_looks.borrow_mut().store_serves();
-                            self.budget_of_aborts.borrow_mut().store_serves();
+                        Ended::Done((output, body)) => {
+                            let output = if exchange.is_in_doubt() { action.doubt(output) } else { output };
+                            let done = Ended::Done((output, body));
+                            exchange.ended(done, Moment::at_ease(&mut budget.borrow_mut()));
+                            self.store_serves();
                         }
                         ended => exchange.ended(ended, self.moment(started, &mut budget.borrow_mut())),
                     }
@@ -325,11 +364,15 @@ impl Driver {
                     });
                 }
                 Step::Wait(pause) => compio::time::sleep(pause).await,
-                Step::Done(result) => {
-                    return result.map(|(output, body)| Driven { output, body, held });
-                }
+                Step::Done(result) => return result,
             }
         }
+    }
+
+    /// Something succeeded, and those who clear up after others have heard of it.
+    fn store_serves(&self) {
+        self.budget_of_looks.borrow_mut().store_serves();
+        self.budget_of_aborts.borrow_mut().store_serves();
     }
 
     /// Waits for the memory that an operation needs, for at most [half](wait_max) of its time. It has nothing meanwhile, and nothing of it was sent.
@@ -366,96 +409,113 @@ impl Driver {
     }
 
     /// The `nth` attempt: keys, signature, request, answer. It is over when the operation's time is.
-    pub(crate) async fn attempt<A: Action>(
-        &self,
-        action: &A,
-        request: &Request,
+    #[expect(clippy::manual_async_fn, reason = "an async function keeps its arguments twice")]
+    pub(crate) fn attempt<'a, A: Action>(
+        &'a self,
+        action: &'a A,
+        request: &'a Request,
         nth: u32,
-        began: Instant,
+        mut began: Instant,
         ends: Instant,
-    ) -> Ended<Answered<A::Output>> {
-        let mut began = began;
-        let mut getting = pin!(self.credentials.get(&self.host));
-        let identity = match poll_immediate(getting.as_mut()).await {
-            Some(identity) => Ok(identity),
-            None => {
-                let waited = self.deadlines.within(ends, getting).await;
-                began = clock::now();
-                waited
+    ) -> impl Future<Output = Ended<Answered<A::Output>>> + 'a {
+        async move {
+            let identity = match self.keys.at_hand(began) {
+                Some(identity) => identity,
+                None => {
+                    let found = Box::pin(self.keys_for(A::OPERATION, ends)).await;
+                    began = clock::now();
+                    match found {
+                        Ok(identity) => identity,
+                        Err(NoKeys::Refused(error)) => return Ended::NotBegun(error),
+                        Err(NoKeys::Late(unanswered)) => return Ended::Unanswered(unanswered),
+                    }
+                }
+            };
+            let under_way = match self.turns.begin_now(began) {
+                Some(under_way) => under_way,
+                None => {
+                    let waited = Box::pin(self.turn(began, ends)).await;
+                    began = clock::now();
+                    let Some(under_way) = waited else { return Ended::Unanswered(no_turn()) };
+                    under_way
+                }
+            };
+            if began >= ends {
+                // Sending now and giving up at once would only make the outcome unknown.
+                return Ended::Unanswered(too_late(
+                    "the operation's time was over before it could be tried again",
+                ));
             }
-        };
-        let identity = match identity {
-            Ok(Ok(identity)) => identity,
-            Ok(Err(error)) => return Ended::NotBegun(without_keys(A::OPERATION, error)),
-            // The fetch goes on for those who come later.
-            Err(_) => {
-                return Ended::Unanswered(too_late("finding credentials took the operation's whole time"));
-            }
-        };
-        let under_way = match self.turns.begin_now(began) {
-            Some(under_way) => Some(under_way),
-            None => {
-                let waited = Box::pin(self.turn(began, ends)).await;
-                began = clock::now();
-                waited
-            }
-        };
-        let Some(under_way) = under_way else {
-            let message = "the store wants fewer requests at once, and half of the operation's time went by before \
-                           its turn";
-            return Ended::Unanswered(Unanswered { kind: ErrorKind::Throttled, ..too_late(message) });
-        };
-        let left = ends.saturating_duration_since(began);
-        if left.is_zero() {
-            // Sending now and giving up at once would only make the outcome unknown.
-            return Ended::Unanswered(too_late(
-                "the operation's time was over before it could be tried again",
-            ));
-        }
-        let route = self.route();
-        let time = self.wall();
-        let signed = match route.signing.sign(request, &identity, time) {
-            Ok(signed) => signed,
-            Err(problem) => {
-                let error = Error::new(ErrorKind::Config, A::OPERATION, problem.to_string());
-                return Ended::NotBegun(error.with_source(problem));
-            }
-        };
-        let limits = self.limits(A::OPERATION, request, nth, began, left);
-        action.sending();
-        let sent = route.transport.send(&signed, &limits).await;
-        route.signing.sent(signed);
-        let ended = match sent {
-            Err(failure) => Ended::Unanswered(unanswered(failure)),
-            Ok(response) => {
-                let mut reading = pin!(self.answer(action, &route.place, request, response));
-                let read = match poll_immediate(reading.as_mut()).await {
-                    Some(ended) => Ok(ended),
-                    None => {
-                        // An answer that begins in the last moment may still be read.
-                        let ends = ends.max(clock::now() + limits.body);
-                        self.deadlines.within(ends, reading).await
+            let route = self.route();
+            let time = self.second(began);
+            let sent = {
+                let signed = match route.signing.sign(request, &identity, time) {
+                    Ok(signed) => signed,
+                    Err(problem) => {
+                        let error = Error::new(ErrorKind::Config, A::OPERATION, problem.to_string());
+                        return Ended::NotBegun(error.with_source(problem));
                     }
                 };
-                match read {
-                    Ok(ended) => ended,
-                    Err(_) => Ended::Unanswered(broken(ReadFailure {
-                        cause: Cause::Timeout,
-                        message: "the answer took longer than the operation may".to_owned(),
-                    })),
+                let limits = self.limits(A::OPERATION, request, nth, began, ends);
+                action.sending();
+                let sent = route.transport.send(&signed, &limits).await;
+                route.signing.sent(signed);
+                sent
+            };
+            let ended = match sent {
+                Err(failure) => Ended::Unanswered(unanswered(failure)),
+                Ok(response) if matches!(response.body, Chunks::Whole(_)) => self
+                    .answer(action, &route.place, request, response)
+                    .now_or_never()
+                    .expect("nobody waits for what is here"),
+                Ok(response) => {
+                    Box::pin(self.answer_in_time(action, &route.place, request, response, ends)).await
                 }
+            };
+            match ended {
+                Ended::Done(output) => {
+                    under_way.answered(false);
+                    Ended::Done(output)
+                }
+                Ended::Refused(refusal) => {
+                    under_way.answered(refusal.class == Class::Throttle);
+                    Ended::Refused(self.mended(refusal, &identity, &route, time))
+                }
+                ended => ended,
             }
-        };
-        match ended {
-            Ended::Refused(refusal) => {
-                under_way.answered(refusal.class == Class::Throttle);
-                Ended::Refused(self.mended(refusal, &identity, &route, time))
+        }
+    }
+
+    /// Keys that have to be asked for first. The fetch goes on for those who come later.
+    #[cold]
+    async fn keys_for(&self, operation: Operation, ends: Instant) -> Result<Rc<Identity>, NoKeys> {
+        match self.deadlines.within(ends, pin!(self.keys.get())).await {
+            Ok(Ok(identity)) => Ok(Rc::new(identity)),
+            Ok(Err(error)) => Err(NoKeys::Refused(without_keys(operation, error))),
+            Err(Elapsed) => {
+                Err(NoKeys::Late(too_late("finding credentials took the operation's whole time")))
             }
-            Ended::Done(output) => {
-                under_way.answered(false);
-                Ended::Done(output)
-            }
-            ended => ended,
+        }
+    }
+
+    /// Reads an answer whose body is still to come.
+    #[cold]
+    async fn answer_in_time<A: Action>(
+        &self,
+        action: &A,
+        place: &Place,
+        request: &Request,
+        response: Response,
+        ends: Instant,
+    ) -> Ended<Answered<A::Output>> {
+        // One that begins in the last moment may still be read.
+        let ends = ends.max(clock::now() + self.silence_max(A::OPERATION));
+        match self.deadlines.within(ends, pin!(self.answer(action, place, request, response))).await {
+            Ok(ended) => ended,
+            Err(Elapsed) => Ended::Unanswered(broken(ReadFailure {
+                cause: Cause::Timeout,
+                message: "the answer took longer than the operation may".to_owned(),
+            })),
         }
     }
 
@@ -486,7 +546,7 @@ impl Driver {
             && refusal.blames_keys()
             && let Some(keys) = keys
         {
-            self.credentials.invalidate(keys.access_key_id());
+            self.keys.invalidate(keys.access_key_id());
         }
         if refusal.blames_connection() {
             route.transport.forget_idle();
@@ -602,16 +662,22 @@ impl Driver {
         request: &Request,
         nth: u32,
         began: Instant,
-        left: Duration,
+        ends: Instant,
     ) -> StageLimits {
         let timeouts = &self.timeouts;
-        let (head, body) = if joins(operation) {
-            (timeouts.complete, timeouts.complete)
-        } else {
-            (timeouts.head_of(nth), timeouts.body)
-        };
-        let send = timeouts.send_of(request.payload.len());
-        StageLimits { began, connect: timeouts.connect, send, head, body, total: left }
+        StageLimits {
+            began,
+            connect: timeouts.connect,
+            send: timeouts.send_of(request.payload.len()),
+            head: if joins(operation) { timeouts.complete } else { timeouts.head_of(nth) },
+            body: self.silence_max(operation),
+            ends,
+        }
+    }
+
+    /// How long the store may be silent within an answer.
+    fn silence_max(&self, operation: Operation) -> Duration {
+        if joins(operation) { self.timeouts.complete } else { self.timeouts.body }
     }
 }
 
@@ -642,6 +708,19 @@ fn unanswered(failure: SendFailure) -> Unanswered {
         message: failure.message,
         source: None,
     }
+}
+
+/// Why there are no keys to sign an attempt with.
+enum NoKeys {
+    Refused(Error),
+    Late(Unanswered),
+}
+
+#[cold]
+fn no_turn() -> Unanswered {
+    let message =
+        "the store wants fewer requests at once, and half of the operation's time went by before its turn";
+    Unanswered { kind: ErrorKind::Throttled, ..too_late(message) }
 }
 
 /// Nothing was sent, because there was no time left for it.
@@ -682,6 +761,7 @@ fn without_keys(operation: Operation, error: CredentialsError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use credentials::Host;
     use object_storage::StorageConfig;
 
     use super::*;

@@ -36,6 +36,8 @@ mod driver;
 #[cfg(feature = "direct")]
 mod host;
 #[cfg(feature = "direct")]
+mod keys;
+#[cfg(feature = "direct")]
 mod memory;
 #[cfg(feature = "direct")]
 mod multipart;

@@ -14,6 +14,7 @@ use url::Url;
 use crate::deadline::Deadlines;
 use crate::driver::{Driver, Elsewhere, Parts, Route};
 use crate::host::Trust;
+use crate::keys::Keys;
 use crate::memory::Memory;
 use crate::protocol::address::{Address, Origin};
 use crate::protocol::operations::Place;
@@ -185,8 +186,7 @@ impl Shared {
             trusts_dates: url.scheme() == "https" || is_loopback(&url),
             memory: Memory::new(config.memory_limit(), config.multipart_part_size()),
             deadlines,
-            credentials: Arc::clone(&self.credentials),
-            host,
+            keys: Keys::new(Arc::clone(&self.credentials), host),
             timeouts: config.timeouts().clone(),
             attempts_max: config.attempts_max(),
             checksums: config.checksums(),

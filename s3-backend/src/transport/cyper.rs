@@ -78,7 +78,7 @@ impl CyperTransport {
         let mut sending = pin!(self.client.execute(self.outgoing(request, &progress)?));
         let response = loop {
             let (stage, began) = progress.stage();
-            let ends = (began + stage.limit(limits)).min(started + limits.total);
+            let ends = (began + stage.limit(limits)).min(limits.ends);
             let passed = pin!(progress.passed(stage));
             match select(pin!(timeout_at(ends, sending.as_mut())), passed).await {
                 Either::Left((Ok(Ok(response)), _)) => break response,

@@ -55,8 +55,8 @@ pub(crate) struct StageLimits {
     pub(crate) head: Duration,
     /// Between two pieces of the answer's body.
     pub(crate) body: Duration,
-    /// For all stages up to the head of the answer together.
-    pub(crate) total: Duration,
+    /// When all stages up to the head of the answer must be over.
+    pub(crate) ends: Instant,
 }
 
 /// The head of an answer, and its body to be pulled.

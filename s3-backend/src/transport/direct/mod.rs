@@ -121,7 +121,7 @@ impl DirectTransport {
     ) -> Result<Response, SendFailure> {
         let started = limits.began;
         let watch = self.deadlines.watch();
-        let progress = Progress::new(&watch, limits, started);
+        let progress = Progress::new(&watch, limits);
         match watch.run(pin!(self.attempt(request, &progress, started))).await {
             Ok(result) => result,
             Err(Elapsed) => Err(progress.too_late()),
@@ -356,11 +356,11 @@ fn whole_body(heard: &mut VecDeque<Bytes>, length: u64) -> Option<Bytes> {
 }
 
 impl<'a> Progress<'a> {
-    fn new(watch: &'a Watch, limits: &'a StageLimits, started: Instant) -> Progress<'a> {
+    fn new(watch: &'a Watch, limits: &'a StageLimits) -> Progress<'a> {
         Progress {
             watch,
             limits,
-            ends: started + limits.total,
+            ends: limits.ends,
             stage: Cell::new(Stage::Connecting),
             takes: Cell::new(Duration::ZERO),
             reach: Cell::new(Reach::NotSent),
