@@ -57,7 +57,12 @@ impl Turns {
         if !state.waiting.is_empty() {
             return None;
         }
-        let turn = state.concurrency.begin(now.saturating_duration_since(self.began))?;
+        // The time matters to a limit only.
+        let now = match state.concurrency.is_limited() {
+            true => now.saturating_duration_since(self.began),
+            false => Duration::ZERO,
+        };
+        let turn = state.concurrency.begin(now)?;
         Some(UnderWay { turns: self, turn, throttled: None })
     }
 

@@ -53,6 +53,11 @@ const RAISED_BY_ONE: u32 = 8;
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 impl Concurrency {
+    /// Whether there is a limit, and so whether it matters what time it is.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// Whether another request may begin now; it is under way then. `now` is the time since any fixed moment. Who may not
     /// begin asks again when a request has ended, and after [`SILENCE_MAX`].
     pub(crate) fn begin(&mut self, now: Duration) -> Option<Turn> {

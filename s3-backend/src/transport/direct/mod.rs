@@ -198,7 +198,9 @@ impl DirectTransport {
                 let left = |left| progress.reach.set(if left { Reach::PartlySent } else { Reach::NotSent });
                 left(at > 0);
                 progress.enter(Stage::Sending, now);
-                let sent = connection.send_rest(head, payload, at, left, |heard| answer.look(heard)).await;
+                let sending = connection.send_rest(head, payload, at, left, |heard| answer.look(heard));
+                // In memory of its own, which a small request does without.
+                let sent = Box::pin(sending).await;
                 sent_at = clock::now();
                 sent
             }
