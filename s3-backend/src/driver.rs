@@ -193,21 +193,23 @@ impl Driver {
     }
 
     /// Opens an object; its bytes are to be pulled, with the memory that this needs.
-    pub(crate) async fn open(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks, Option<Held>)> {
-        let _admitted = self.admission.admit(GetObject::OPERATION)?;
-        self.open_with(action, action.need()).await
+    #[expect(clippy::manual_async_fn, reason = "an async function keeps its arguments twice")]
+    pub(crate) fn open<'a>(
+        &'a self,
+        action: &'a GetObject<'_>,
+    ) -> impl Future<Output = Result<(Opened, Chunks, Option<Held>)>> + 'a {
+        async move {
+            let _admitted = self.admission.admit(GetObject::OPERATION)?;
+            let driven = self.drive(action, action.need(), self.timeouts.operation, &self.budget).await?;
+            Ok((driven.output, driven.body.expect("a get hands its body on"), driven.held))
+        }
     }
 
     /// Opens the rest of an object for somebody who has kept the memory for its bytes.
     pub(crate) async fn reopen(&self, action: &GetObject<'_>) -> Result<(Opened, Chunks)> {
         let _admitted = self.admission.admit(GetObject::OPERATION)?;
-        let (opened, body, _) = self.open_with(action, Need::Nothing).await?;
-        Ok((opened, body))
-    }
-
-    async fn open_with(&self, action: &GetObject<'_>, need: Need) -> Result<(Opened, Chunks, Option<Held>)> {
-        let driven = self.drive(action, need, self.timeouts.operation, &self.budget).await?;
-        Ok((driven.output, driven.body.expect("a get hands its body on"), driven.held))
+        let driven = self.drive(action, Need::Nothing, self.timeouts.operation, &self.budget).await?;
+        Ok((driven.output, driven.body.expect("a get hands its body on")))
     }
 
     /// Whether writes carry a checksum.
@@ -472,15 +474,13 @@ impl Driver {
                     Box::pin(self.answer_in_time(action, &route.place, request, response, ends)).await
                 }
             };
+            match &ended {
+                Ended::Done(_) => under_way.answered(false),
+                Ended::Refused(refusal) => under_way.answered(refusal.class == Class::Throttle),
+                Ended::Unanswered(_) | Ended::NotBegun(_) => drop(under_way),
+            }
             match ended {
-                Ended::Done(output) => {
-                    under_way.answered(false);
-                    Ended::Done(output)
-                }
-                Ended::Refused(refusal) => {
-                    under_way.answered(refusal.class == Class::Throttle);
-                    Ended::Refused(self.mended(refusal, &identity, &route, time))
-                }
+                Ended::Refused(refusal) => Ended::Refused(self.mended(refusal, &identity, &route, time)),
                 ended => ended,
             }
         }

@@ -512,7 +512,7 @@ mod tests {
             // Two boxes for a whole put: of its own future with that of an attempt in it, and of the transport's. Up to
             // 1,032 bytes an allocation of glibc's takes its fast path.
             let [put, get, put_attempt, get_attempt, send] = sizes;
-            assert!(put.max(get) <= 976 && put_attempt.max(get_attempt) <= 432 && send < 1536, "{sizes:?}");
+            assert!(put.max(get) <= 1032 && put_attempt.max(get_attempt) <= 472 && send <= 768, "{sizes:?}");
         });
     }
 }
