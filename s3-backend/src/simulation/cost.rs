@@ -13,11 +13,9 @@ use crate::protocol::address::Address;
 use crate::protocol::budget::Budget;
 use crate::protocol::checksum::Crc64Nvme;
 use crate::protocol::concurrency::Concurrency;
-use crate::protocol::exchange::{Ended, Exchange, Moment, Step};
 use crate::protocol::headers::Headers;
 use crate::protocol::operations::{Action, Place, PutObject};
 use crate::protocol::request::ResponseHead;
-use crate::protocol::retry::RetryPolicy;
 use crate::protocol::sign::Signing;
 
 /// What a put is made without.
@@ -29,7 +27,8 @@ pub enum Without {
     Checksum,
     /// The operation id.
     Id,
-    /// The machine: one attempt is made, and its answer believed. No budget, no limit, no retry.
+    /// The machine: one attempt is made, and its answer believed. No budget, no limit. (What decides about retries is made
+    /// only where an attempt fails.)
     Machine,
     /// All three: signed and sent.
     All,
@@ -121,22 +120,11 @@ impl SmallPut {
             put.read(&self.place, black_box(&self.answer), &[]).expect("stored")
         };
         let stored: PutOutcome = if self.without.has(Without::Machine) {
-            let policy = RetryPolicy { attempts_max: 8, time_max: Duration::from_secs(60) };
-            let trace = crate::protocol::exchange::Trace { replayed: true, ..put.trace() };
-            let mut exchange =
-                Exchange::new(PutObject::OPERATION, put.key().cloned(), put.effect(), trace, policy);
-            loop {
-                match exchange.step() {
-                    Step::Attempt => {
-                        let turn = self.concurrency.begin(Duration::ZERO).expect("no limit");
-                        let ended = Ended::Done(attempt());
-                        self.concurrency.end(&turn, Some(false));
-                        exchange.ended(ended, Moment::at_ease(&mut self.budget));
-                    }
-                    Step::Done(result) => break result.expect("stored"),
-                    Step::Wait(_) | Step::Look => unreachable!("it succeeds at once"),
-                }
-            }
+            let turn = self.concurrency.begin(Duration::ZERO).expect("no limit");
+            let stored = attempt();
+            self.concurrency.end(&turn, Some(false));
+            self.budget.earn();
+            stored
         } else {
             attempt()
         };
