@@ -1,11 +1,10 @@
 //! Memory to read into: small for heads and small objects, medium and large for bodies, and these used again once
-//! nobody looks at them any more. And memory to encrypt into, for all connections of a shard.
+//! nobody looks at them any more. And memory for TLS, for all connections of a shard.
 //!
 //! A fresh buffer of 256 KiB costs more in page faults than the system calls that fill it. What was read is handed out
 //! as slices of the buffer; when the last of them is dropped, the buffer is as good as new.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::cell::{RefCell, RefMut};
 use std::mem;
 use std::rc::Rc;
 
@@ -49,37 +48,62 @@ struct Kept {
     large: Shelf<LARGE_BYTES, KEPT_MAX>,
     /// The last one used is the next, while it is in the cache.
     records: RefCell<Vec<Records>>,
+    /// What is received and decrypted at once.
+    scratch: RefCell<Vec<u8>>,
 }
 
-/// At most `MAX` buffers of at least `BYTES` each.
+/// At most `MAX` buffers of at least `BYTES` each. The last one kept is taken first, while it is in the cache.
 #[derive(Default)]
-struct Shelf<const BYTES: usize, const MAX: usize>(RefCell<VecDeque<BytesMut>>);
+struct Shelf<const BYTES: usize, const MAX: usize>(RefCell<Vec<BytesMut>>);
 
 impl<const BYTES: usize, const MAX: usize> Shelf<BYTES, MAX> {
     /// An empty buffer of at least this size.
     fn take(&self, bytes: usize) -> BytesMut {
-        let mut kept = self.0.borrow_mut();
-        for _ in 0..kept.len() {
-            let Some(mut buffer) = kept.pop_front() else { break };
-            if buffer.try_reclaim(bytes) {
-                return buffer;
-            }
-            kept.push_back(buffer);
-        }
         // Of one size, so that each can be used for all.
-        BytesMut::with_capacity(BYTES.max(bytes))
+        let bytes = BYTES.max(bytes);
+        let mut kept = self.0.borrow_mut();
+        match kept.iter_mut().rposition(|buffer| buffer.try_reclaim(bytes)) {
+            Some(at) => kept.remove(at),
+            None => BytesMut::with_capacity(bytes),
+        }
     }
 
     fn keep(&self, mut buffer: BytesMut) {
         buffer.clear();
         let mut kept = self.0.borrow_mut();
         if kept.len() < MAX {
-            kept.push_back(buffer);
+            kept.push(buffer);
         }
     }
 }
 
+/// Where TLS decrypts to.
+pub(super) struct Plain {
+    pub(super) buffer: BytesMut,
+    large: bool,
+}
+
 impl Buffers {
+    /// Somewhere to decrypt so many bytes to; it is empty.
+    pub(super) fn plain(&self, bytes: usize) -> Plain {
+        let large = bytes > MEDIUM_ROOM_BYTES;
+        let buffer = if large { self.0.large.take(bytes) } else { self.0.medium.take(bytes) };
+        Plain { buffer, large }
+    }
+
+    /// Takes it back, of use again when nobody looks at what is in it.
+    pub(super) fn keep_plain(&self, plain: Plain) {
+        if plain.large { self.0.large.keep(plain.buffer) } else { self.0.medium.keep(plain.buffer) }
+    }
+
+    /// Memory to be used for a moment, the same for all connections. What a connection with TLS has read itself and this
+    /// go into one large buffer when decrypted.
+    pub(super) fn scratch(&self) -> RefMut<'_, [u8]> {
+        let mut scratch = self.0.scratch.borrow_mut();
+        scratch.resize(LARGE_BYTES - sealed_bytes_max(SMALL_BYTES), 0);
+        RefMut::map(scratch, |scratch| &mut scratch[..])
+    }
+
     /// Somewhere to encrypt into; it is empty.
     pub(super) fn records(&self) -> Records {
         self.0.records.borrow_mut().pop().unwrap_or_default()

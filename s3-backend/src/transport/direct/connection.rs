@@ -5,6 +5,7 @@
 //! comes while the request is still being sent.
 
 mod at_once;
+mod opened;
 mod sealed;
 #[cfg(test)]
 mod tests;
@@ -26,12 +27,10 @@ use compio::net::TcpStream;
 use object_storage::Payload;
 
 use self::at_once::at_once;
-use super::buffers::{Buffers, LARGE_BYTES, Room, SMALL_BYTES};
+use super::buffers::{Buffers, Room, SMALL_BYTES};
 use super::low_water::LowWater;
 use super::reader::{Read, Reader, reader};
-use super::tls_machine::{
-    Decrypted, Handshake, Outgoing as Records, TlsFailure, TlsMachine, sealed_bytes_max,
-};
+use super::tls_machine::{Handshake, Outgoing as Records, TlsFailure, TlsMachine};
 use crate::transport::Cause;
 
 /// The most pieces that one write names; the kernel takes 1,024.
@@ -53,8 +52,6 @@ pub(super) struct Connection {
     reading: Reading,
     /// Where the socket is read into; of TLS it keeps what makes no whole record yet.
     raw: Room,
-    /// Where TLS decrypts to.
-    plain: Room,
     /// What the other side said, in order. No piece is empty.
     heard: VecDeque<Bytes>,
     /// The other side will say nothing more: what was heard is all there is.
@@ -131,7 +128,6 @@ impl Connection {
             tls: None,
             reading: Reading::Not,
             raw: Room::default(),
-            plain: Room::default(),
             heard: VecDeque::new(),
             ended: false,
             broken: None,
@@ -173,8 +169,7 @@ impl Connection {
             }
         }
         self.tls = Some(Box::new(tls));
-        self.decrypt()?;
-        Ok(())
+        self.decrypt(false)
     }
 
     /// Everything that was heard and not taken, in order.
@@ -219,9 +214,7 @@ impl Connection {
     }
 
     fn begin(&mut self, room: usize) {
-        // Of TLS more comes than is heard of it. With room for that, neither an answer's first record nor the end of its
-        // last one takes a read of its own. Large buffers are all of one size.
-        let room = if self.tls.is_some() && room < LARGE_BYTES { sealed_bytes_max(room) } else { room };
+        let room = if self.tls.is_some() { opened::READ_BYTES } else { room };
         let room = self.raw.make(&self.buffers, room);
         self.reader.begin(mem::take(&mut self.raw.buffer), room);
         self.reading = Reading::Waiting;
@@ -312,7 +305,7 @@ impl Connection {
                 self.ended = true;
                 Ok(())
             }
-            Ok(_) if self.tls.is_some() => self.decrypt(),
+            Ok(read) if self.tls.is_some() => self.decrypt(read == opened::READ_BYTES),
             Ok(_) => {
                 self.heard.push_back(self.raw.buffer.split().freeze());
                 Ok(())
@@ -321,23 +314,11 @@ impl Connection {
         }
     }
 
-    fn decrypt(&mut self) -> Result<(), Broken> {
-        let Some(tls) = &mut self.tls else { return Ok(()) };
-        self.plain.make(&self.buffers, self.raw.buffer.len());
-        let done = tls.decrypt(&mut self.raw.buffer, &mut self.plain.buffer, &mut self.records);
-        if !self.plain.buffer.is_empty() {
-            self.heard.push_back(self.plain.buffer.split().freeze());
-        }
-        self.ended = done? == Decrypted::Closed;
-        Ok(())
-    }
-
     /// Gives large buffers back: the connection is about to lie idle.
     pub(super) fn shrink(&mut self) {
         if matches!(self.reading, Reading::Not) {
             self.raw.shrink(&self.buffers);
         }
-        self.plain.shrink(&self.buffers);
     }
 
     async fn send_records(&mut self) -> Result<(), Broken> {

@@ -212,6 +212,12 @@ impl TlsIdentity {
     pub(super) fn sides(&self) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
         self.sides[1].clone()
     }
+
+    /// Both sides' configurations of TLS 1.2.
+    #[cfg(test)]
+    pub(super) fn sides_of_old(&self) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+        self.sides[0].clone()
+    }
 }
 
 /// A connection on which somebody cuts, bends, repeats and makes up what the server says, as `bytes` tell: what the

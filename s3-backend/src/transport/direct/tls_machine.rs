@@ -37,6 +37,9 @@ const RECORD_OVERHEAD_BYTES_MAX: usize = 5 + 8 + 16;
 /// A record's header: content type, version, length.
 const RECORD_HEADER_BYTES: usize = 5;
 
+/// What one record takes at most, in bytes (RFC 5246, 6.2.3; RFC 8446 allows less).
+pub(super) const RECORD_BYTES_MAX: usize = RECORD_HEADER_BYTES + RECORD_PLAIN_BYTES_MAX + 2048;
+
 /// How much ciphertext may come in a row without one byte of plaintext, the unfinished record at its end included:
 /// the whole handshake, or tickets and key updates between two answers. rustls takes handshake messages of up to 64
 /// KiB; a certificate chain has 2 to 10 KiB, a ticket less than 2 KiB. Twice the largest message is plenty.
@@ -53,7 +56,7 @@ pub(super) struct TlsMachine {
     /// Whole records that rustls has seen and wants to see again: a handshake message spread over several records, of
     /// which some are still to come. rustls remembers where in the buffer its parts are, and panics when asked to go
     /// on with a buffer that ends before them; and encryption has to ask, while `incoming` may be with the kernel.
-    held: BytesMut,
+    held: Vec<u8>,
     /// Bytes that came since the last plaintext, without those that wait in `incoming` or `held`.
     silent_bytes: usize,
     state: State,
@@ -100,7 +103,7 @@ impl TlsMachine {
         name: ServerName<'static>,
     ) -> Result<TlsMachine, TlsFailure> {
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Ok(TlsMachine { connection, held: BytesMut::new(), silent_bytes: 0, state: State::Handshaking })
+        Ok(TlsMachine { connection, held: Vec::new(), silent_bytes: 0, state: State::Handshaking })
     }
 
     /// Goes on with the handshake, as far as `incoming` reaches; call it with nothing in `incoming` to begin.
@@ -118,7 +121,8 @@ impl TlsMachine {
         out: &mut Outgoing,
     ) -> Result<Handshake, TlsFailure> {
         let mut early = BytesMut::new();
-        self.process(incoming, &mut early, out)?;
+        let left = self.process(incoming, &mut early, out)?;
+        keep_last(incoming, left);
         if !early.is_empty() {
             // What answers no request must not be taken for the answer to the first.
             return Err(self.refuse("the server sent data before it was asked"));
@@ -170,9 +174,22 @@ impl TlsMachine {
         plain: &mut BytesMut,
         out: &mut Outgoing,
     ) -> Result<Decrypted, TlsFailure> {
+        let (decrypted, left) = self.decrypt_slice(incoming, plain, out)?;
+        keep_last(incoming, left);
+        Ok(decrypted)
+    }
+
+    /// As [`decrypt`](Self::decrypt), but moves nothing: says how many bytes at the end of `incoming` make no whole
+    /// record yet. They are as they were.
+    pub(super) fn decrypt_slice(
+        &mut self,
+        incoming: &mut [u8],
+        plain: &mut BytesMut,
+        out: &mut Outgoing,
+    ) -> Result<(Decrypted, usize), TlsFailure> {
         assert!(self.state != State::Handshaking, "an answer is read after the handshake");
-        self.process(incoming, plain, out)?;
-        Ok(if self.state == State::PeerClosed { Decrypted::Closed } else { Decrypted::Open })
+        let left = self.process(incoming, plain, out)?;
+        Ok((if self.state == State::PeerClosed { Decrypted::Closed } else { Decrypted::Open }, left))
     }
 
     /// Says that nothing more will be sent, if that can still be said: before the handshake is done, or after a
@@ -186,29 +203,41 @@ impl TlsMachine {
         self.state = State::Ended;
     }
 
-    /// Feeds `incoming` to rustls until it wants more. On a slice that moves, so that the cost is linear: what is
-    /// left is moved to the front once.
+    /// Feeds `incoming` to rustls until it wants more; says how many bytes of its end are still to be fed.
     fn process(
         &mut self,
-        incoming: &mut BytesMut,
+        incoming: &mut [u8],
         plain: &mut BytesMut,
         out: &mut Outgoing,
-    ) -> Result<(), TlsFailure> {
+    ) -> Result<usize, TlsFailure> {
         match self.state {
             State::Ended => return Err(self.refuse("the connection has ended before")),
-            State::PeerClosed => {
-                incoming.clear();
-                return Ok(());
-            }
+            State::PeerClosed => return Ok(0),
             State::Handshaking | State::Open => {}
         }
         // Counted before rustls sees them: it joins messages where they lie, over the headers of later records.
         let new = whole_records(incoming);
-        if !self.held.is_empty() && new == 0 {
-            return self.check_silence(incoming.len());
+        if self.held.is_empty() {
+            return self.feed(incoming, new, plain, out);
         }
-        let seen = self.held.len() + new;
-        self.give_back_held(incoming);
+        if new == 0 {
+            return self.check_left(incoming.len());
+        }
+        let mut all = mem::take(&mut self.held);
+        let seen = all.len() + new;
+        all.extend_from_slice(incoming);
+        self.feed(&mut all, seen, plain, out)
+    }
+
+    /// [`process`](Self::process) with what was held back, where the whole records end at `seen`. On a slice that moves,
+    /// so that the cost is linear.
+    fn feed(
+        &mut self,
+        incoming: &mut [u8],
+        seen: usize,
+        plain: &mut BytesMut,
+        out: &mut Outgoing,
+    ) -> Result<usize, TlsFailure> {
         let mut begin = 0;
         loop {
             let UnbufferedStatus { mut discard, state, .. } =
@@ -240,8 +269,7 @@ impl TlsMachine {
                 }
                 Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
                     self.state = State::PeerClosed;
-                    incoming.clear();
-                    return Ok(());
+                    return Ok(0);
                 }
                 Ok(_) => return Err(self.refuse("the TLS library is in a state it has for servers only")),
                 Err(error) => return Err(self.failed(error, out)),
@@ -256,28 +284,19 @@ impl TlsMachine {
             self.held.extend_from_slice(&incoming[begin..seen]);
             begin = seen;
         }
-        let left = incoming.len() - begin;
-        incoming.copy_within(begin.., 0);
-        incoming.truncate(left);
-        self.check_silence(left)
+        self.check_left(incoming.len() - begin)
     }
 
-    fn check_silence(&mut self, left: usize) -> Result<(), TlsFailure> {
+    /// Returns `left`, the bytes that wait for the rest of their record: less than [`RECORD_BYTES_MAX`].
+    fn check_left(&mut self, left: usize) -> Result<usize, TlsFailure> {
+        if left >= RECORD_BYTES_MAX {
+            // rustls, which says so as well, has not been shown it yet: it waits for the rest of a message.
+            return Err(self.refuse("the server sends a record that is too long"));
+        }
         if self.silent_bytes + self.held.len() + left > SILENT_BYTES_MAX {
             return Err(self.refuse("the server sends TLS messages without end"));
         }
-        Ok(())
-    }
-
-    /// Puts what is held back in front of what came since.
-    fn give_back_held(&mut self, incoming: &mut BytesMut) {
-        if !self.held.is_empty() {
-            let mut all = mem::take(&mut self.held);
-            all.extend_from_slice(incoming);
-            incoming.clear();
-            // In the caller's own memory, which is the right size and comes back to it.
-            incoming.extend_from_slice(&all);
-        }
+        Ok(left)
     }
 
     /// Encrypts `pieces`, which have `left` bytes.
@@ -380,8 +399,15 @@ impl fmt::Debug for TlsMachine {
 }
 
 /// How long the records of so much plaintext are at most, in bytes, when encrypted in one call: what to reserve.
-pub(super) fn sealed_bytes_max(plain_bytes: usize) -> usize {
+pub(super) const fn sealed_bytes_max(plain_bytes: usize) -> usize {
     plain_bytes + plain_bytes.div_ceil(RECORD_PLAIN_BYTES_MAX) * RECORD_OVERHEAD_BYTES_MAX
+}
+
+/// Moves the last `left` bytes to the front; the others go.
+fn keep_last(incoming: &mut BytesMut, left: usize) {
+    let begin = incoming.len() - left;
+    incoming.copy_within(begin.., 0);
+    incoming.truncate(left);
 }
 
 /// How many bytes the complete records at the front of `bytes` have.

@@ -522,6 +522,26 @@ fn a_request_can_be_sent_in_the_middle_of_a_ticket_cut_anywhere() {
 }
 
 #[test]
+fn a_record_that_is_too_long_is_refused_also_in_the_middle_of_a_ticket() {
+    let identity = Identity::new();
+    let mut server = identity.server(&[&TLS13]);
+    server.max_fragment_size = Some(32);
+    let mut pair = Pair::new(identity.client(&[&TLS13]), server);
+    pair.handshake(usize::MAX).unwrap();
+    let tickets = pair.server_output();
+    let first = records(&tickets)[0];
+    let mut plain = BytesMut::new();
+    pair.feed(&tickets[..first], &mut plain).unwrap();
+    assert!(!pair.client.held.is_empty());
+    pair.feed(&[23, 3, 3, 0xff, 0xff], &mut plain).unwrap();
+    let failure = (0..).find_map(|_| {
+        assert!(pair.incoming.len() < RECORD_BYTES_MAX);
+        pair.feed(&[0; 1024], &mut plain).err()
+    });
+    assert!(matches!(failure, Some(TlsFailure::Refused(_))), "{failure:?}");
+}
+
+#[test]
 fn messages_without_end_are_refused() {
     let identity = Identity::new();
     let mut server = identity.server(&[&TLS13]);
