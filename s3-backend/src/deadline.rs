@@ -15,6 +15,7 @@ use compio::runtime::JoinHandle;
 use futures_util::future::poll_fn;
 
 use crate::clock;
+use crate::timer::Timer;
 
 /// The limits of one shard. Cloning it gives another handle to the same table.
 #[derive(Clone, Default)]
@@ -188,8 +189,9 @@ impl Table {
 }
 
 async fn sleep(table: Weak<Table>, mut at: Instant) {
+    let timer = Timer::new();
     loop {
-        compio::time::sleep_until(at).await;
+        timer.sleep_until(at).await;
         let Some(table) = table.upgrade() else { return };
         match table.wake_the_late(clock::now()) {
             Some(next) => {

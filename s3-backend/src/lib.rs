@@ -50,6 +50,8 @@ mod resume;
 #[cfg(feature = "direct")]
 mod storage;
 #[cfg(feature = "direct")]
+mod timer;
+#[cfg(feature = "direct")]
 mod transport;
 #[cfg(feature = "direct")]
 mod turns;

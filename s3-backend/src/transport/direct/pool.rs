@@ -9,6 +9,7 @@ use compio::runtime::JoinHandle;
 use super::connection::Connection;
 use super::permits::{Permit, Permits};
 use crate::clock;
+use crate::timer::Timer;
 
 /// How long a connection may lie idle. Servers that close idle ones after 5 seconds are common, and one that closes
 /// just as a request comes makes its outcome unknown.
@@ -139,8 +140,9 @@ impl Pool {
 /// Closes idle connections as long as there are any, so that a store that is not used holds none.
 async fn sweep(pool: Weak<Pool>) {
     let mut look_at = clock::now() + IDLE_MAX;
+    let timer = Timer::new();
     loop {
-        compio::time::sleep_until(look_at).await;
+        timer.sleep_until(look_at).await;
         let Some(pool) = pool.upgrade() else { return };
         match pool.close_idle(clock::now()) {
             Some(next) => look_at = next,
