@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fmt;
 use std::iter;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -20,7 +21,6 @@ use sha2::{Digest, Sha256};
 use super::request::{Field, Request, Signature, SignedRequest};
 
 /// Signs the requests of one shard to one store.
-#[derive(Debug)]
 pub(crate) struct Signing {
     region: String,
     /// The value of `host`.
@@ -124,6 +124,17 @@ impl Signing {
                 new
             }
         }
+    }
+}
+
+/// Without the memory of signatures: they may still be used for some minutes.
+impl fmt::Debug for Signing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signing")
+            .field("region", &self.region)
+            .field("authority", &self.authority)
+            .field("payloads", &self.payloads)
+            .finish_non_exhaustive()
     }
 }
 
@@ -231,6 +242,20 @@ mod tests {
         let first = authorization(&one);
         assert_ne!(authorization(&other), first);
         assert_eq!(authorization(&one), first);
+    }
+
+    #[test]
+    fn a_signature_that_was_sent_is_not_printed() {
+        let request = Request::new(Method::Get, "/b/k".to_owned());
+        let (signing, identity) = (signing(false), keys(None));
+        let signed = signing.sign(&request, &identity, at(7)).expect("signed");
+        let signature = field(&signed, "authorization").expect("signed");
+        signing.sent(signed);
+        let printed = format!("{signing:?}");
+        let as_numbers = format!("{:?}", signature.as_bytes());
+        for begin in [&signature[..16], as_numbers[..60].trim_matches('[')] {
+            assert!(!printed.contains(begin), "{printed}");
+        }
     }
 
     #[test]
