@@ -44,6 +44,18 @@ impl Seconds {
         self.second.get()
     }
 
+    /// Looks again the next time: what was kept has turned out to be wrong, perhaps because the clock was set since.
+    pub(crate) fn forget(&self, now: Instant) {
+        self.until.set(now);
+    }
+
+    /// As if it had been looked up.
+    #[cfg(test)]
+    pub(crate) fn keep(&self, second: SystemTime, until: Instant) {
+        self.second.set(second);
+        self.until.set(until);
+    }
+
     #[cold]
     fn look(&self) {
         // Not the moment that was asked for, which may be a while ago.
@@ -70,5 +82,8 @@ mod tests {
         assert!(seconds.until.get() <= now() + Duration::from_secs(1));
         seconds.second.set(SystemTime::UNIX_EPOCH);
         assert!(whole(seconds.at(seconds.until.get())) >= whole(before), "the next one is looked up");
+        seconds.keep(SystemTime::UNIX_EPOCH, now() + Duration::from_secs(60));
+        seconds.forget(now());
+        assert!(whole(seconds.at(now())) >= whole(before), "what was wrong is not kept");
     }
 }

@@ -575,6 +575,8 @@ impl Driver {
         }
         let date = aside.date.filter(|_| self.trusts_dates)?;
         self.skew_seconds.set(mend::skew(date, time, clock::wall())?);
+        // Our clock may have been set within the second that `time` is from: the correction is none of that.
+        self.seconds.forget(clock::now());
         Some(Mend::Clock)
     }
 
@@ -804,5 +806,18 @@ mod tests {
         assert_eq!(store.driver.route().signing.region(), "us-east-1");
         assert_eq!(mended(&store, "eu-west-3", Some("127.0.0.1:9")), Some(Mend::Region));
         assert_eq!((store.location(), store.driver.route().signing.region()), (before, "eu-west-3"));
+    }
+
+    #[test]
+    fn a_request_that_was_signed_just_before_the_clock_was_set_is_signed_anew_by_the_clock_as_it_is() {
+        let driver = opened(Some("http://127.0.0.1:9")).driver;
+        let (wall, hour) = (clock::wall(), Duration::from_secs(3600));
+        driver.seconds.keep(wall - hour, clock::now() + hour);
+        let signed = driver.second(clock::now());
+        assert_eq!(signed, wall - hour);
+        let aside = Aside { date: Some(wall), ..Aside::default() };
+        assert_eq!(driver.mend(&aside, &driver.route(), signed), Some(Mend::Clock));
+        let again = driver.second(clock::now());
+        assert!(mend::skew(wall, again, wall).is_none(), "{again:?} is refused again");
     }
 }
