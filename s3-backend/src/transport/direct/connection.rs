@@ -30,7 +30,7 @@ use self::at_once::at_once;
 use super::buffers::{Buffers, Room, SMALL_BYTES};
 use super::low_water::LowWater;
 use super::reader::{Read, Reader, reader};
-use super::tls_machine::{Handshake, Outgoing as Records, TlsFailure, TlsMachine};
+use super::tls_machine::{Handshake, Outgoing as Records, RECORD_BYTES_MAX, TlsFailure, TlsMachine};
 use crate::transport::Cause;
 
 /// The most pieces that one write names; the kernel takes 1,024.
@@ -249,8 +249,10 @@ impl Connection {
     ///
     /// The connection is of no use any more.
     pub(super) fn expect(&mut self, bytes: u64) -> io::Result<()> {
-        // Of TLS, what comes is longer than what is heard of it; but a part of it may be here, and be no record yet.
-        self.low_water.expect(&self.socket, bytes.saturating_sub(self.raw.buffer.len() as u64))
+        // Of TLS, what comes is longer than what is heard of it; but a part of a record is heard only with the rest: it may
+        // be here, or be all that a read brings, and then the next one must not wait for what never comes.
+        let unheard = if self.tls.is_some() { RECORD_BYTES_MAX as u64 } else { 0 };
+        self.low_water.expect(&self.socket, bytes.saturating_sub(unheard))
     }
 
     pub(super) fn poll_hear(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<Result<Heard, Broken>> {

@@ -217,3 +217,87 @@ fn what_broke_while_sending_is_not_listened_to_again() {
     });
     drop(serving.join());
 }
+
+/// A connection that speaks TLS with `serve`, which has a socket and records to write.
+fn secured<F: Future>(
+    serve: impl FnOnce(std::net::TcpStream, ServerConnection) + Send + 'static,
+    with: impl FnOnce(Connection) -> F,
+) -> F::Output {
+    let (client, server) = identity().sides();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
+    let serving = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("a connection");
+        socket.set_nodelay(true).expect("set");
+        let mut tls = ServerConnection::new(server).expect("a configuration");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).expect("a client that speaks TLS");
+        }
+        serve(socket, tls);
+    });
+    let output = compio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let socket = TcpStream::connect(address).await.expect("a server");
+        let age_max = Duration::from_secs(60);
+        let mut connection = Connection::new(socket, Buffers::default(), clock::now(), age_max);
+        let tls = TlsMachine::new(client, ServerName::try_from(HOST).expect("a name")).expect("ok");
+        connection.secure(tls).await.expect("a server that is trusted");
+        with(connection).await
+    });
+    serving.join().expect("a server");
+    output
+}
+
+fn written(tls: &mut ServerConnection) -> Vec<u8> {
+    let mut said = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut said).expect("room");
+    }
+    said
+}
+
+#[test]
+fn a_part_of_a_record_does_not_make_its_reader_wait_for_more_than_comes() {
+    /// After some large bodies the kernel has room. With less it wakes its reader for that reason.
+    const BEFORE: usize = 32 << 20;
+    /// A little more than what a large body wakes its reader for.
+    const LEN: usize = 206 * 1024;
+    let (ready, begun) = std::sync::mpsc::channel();
+    #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
+    let serve = move |mut socket: std::net::TcpStream, mut tls: ServerConnection| {
+        tls.set_buffer_limit(None);
+        tls.writer().write_all(&vec![7; BEFORE]).expect("room");
+        socket.write_all(&written(&mut tls)).expect("a client that listens");
+        let _asked = std::io::Read::read(&mut socket, &mut [0]);
+        tls.writer().write_all(&vec![7; LEN]).expect("room");
+        let said = written(&mut tls);
+        let (first, rest) = said.split_at(9_000);
+        socket.write_all(first).expect("a client that listens");
+        ready.send(()).expect("a test");
+        std::thread::sleep(Duration::from_millis(100));
+        socket.write_all(rest).expect("a client that listens");
+        // It stays open, as it does for the next request.
+        let _closed = std::io::Read::read_to_end(&mut socket, &mut Vec::new());
+    };
+    let heard = secured(serve, async |mut connection| {
+        hear_all(&mut connection, BEFORE).await;
+        connection.send(b"?".to_vec(), &Payload::new(), |_| false).await.expect("sent");
+        begun.recv().expect("a server");
+        hear_all(&mut connection, LEN).await
+    });
+    assert_eq!(heard, LEN, "it waits for what never comes");
+}
+
+/// Hears as a body is heard; how many bytes came.
+async fn hear_all(connection: &mut Connection, bytes: usize) -> usize {
+    let mut heard = 0;
+    while heard < bytes {
+        connection.expect((bytes - heard) as u64).expect("a good connection");
+        let some = compio::time::timeout(Duration::from_secs(2), connection.hear(SMALL_BYTES)).await;
+        if !matches!(some, Ok(Ok(Heard::Something))) {
+            break;
+        }
+        heard += connection.heard().drain(..).map(|piece| piece.len()).sum::<usize>();
+    }
+    heard
+}
