@@ -301,3 +301,42 @@ async fn hear_all(connection: &mut Connection, bytes: usize) -> usize {
     }
     heard
 }
+
+#[test]
+fn what_breaks_behind_the_goodbye_of_tls_breaks_nothing() {
+    // With the goodbye it fills one read to the last byte.
+    const LEN: usize = opened::READ_BYTES - 22 - 24;
+    let (broken, breaks) = std::sync::mpsc::channel();
+    let serve = move |mut socket: std::net::TcpStream, mut tls: ServerConnection| {
+        tls.writer().write_all(b"!").expect("room");
+        socket.write_all(&written(&mut tls)).expect("a client that listens");
+        let _asked = std::io::Read::read(&mut socket, &mut [0]);
+        tls.writer().write_all(&[7; LEN]).expect("room");
+        tls.send_close_notify();
+        let said = written(&mut tls);
+        assert_eq!(said.len(), opened::READ_BYTES);
+        socket.write_all(&said).expect("a client that listens");
+        rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).expect("set");
+        drop(socket);
+        broken.send(()).expect("a test");
+    };
+    let heard = secured(serve, async |mut connection| {
+        assert_eq!(connection.hear(SMALL_BYTES).await.expect("a good connection"), Heard::Something);
+        connection.heard().clear();
+        let sent = connection.send(b"?".to_vec(), &Payload::new(), |_| false).await.expect("sent");
+        assert_eq!(sent, Sent::Wholly);
+        breaks.recv().expect("a server");
+        compio::time::sleep(Duration::from_millis(20)).await;
+        let mut heard = 0;
+        loop {
+            match connection.hear(SMALL_BYTES).await {
+                Ok(Heard::Something) => {
+                    heard += connection.heard().drain(..).map(|piece| piece.len()).sum::<usize>();
+                }
+                Ok(Heard::End) => break Ok(heard),
+                Err(broken) => break Err(broken.to_string()),
+            }
+        }
+    });
+    assert_eq!(heard, Ok(LEN));
+}
