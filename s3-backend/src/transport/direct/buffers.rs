@@ -60,11 +60,13 @@ impl<const BYTES: usize, const MAX: usize> Shelf<BYTES, MAX> {
     /// An empty buffer of at least this size.
     fn take(&self, bytes: usize) -> BytesMut {
         // Of one size, so that each can be used for all.
-        let bytes = BYTES.max(bytes);
+        let whole = BYTES.max(bytes);
         let mut kept = self.0.borrow_mut();
-        match kept.iter_mut().rposition(|buffer| buffer.try_reclaim(bytes)) {
+        let free = kept.iter_mut().rposition(|buffer| buffer.try_reclaim(whole));
+        // Or the rest of one that somebody looks at: who keeps many short pieces keeps no whole buffer for each.
+        match free.or_else(|| kept.iter_mut().rposition(|buffer| buffer.try_reclaim(bytes))) {
             Some(at) => kept.remove(at),
-            None => BytesMut::with_capacity(bytes),
+            None => BytesMut::with_capacity(whole),
         }
     }
 
@@ -218,6 +220,30 @@ mod tests {
             buffers.keep_records(Records::default());
         }
         assert_eq!(buffers.0.records.borrow().len(), RECORDS_KEPT_MAX);
+    }
+
+    #[test]
+    fn short_pieces_that_are_kept_share_their_buffers() {
+        let buffers = Buffers::default();
+        let pieces: Vec<bytes::Bytes> = (0..10_000u32)
+            .map(|number| {
+                let mut plain = buffers.plain(150);
+                assert!(plain.buffer.is_empty());
+                plain.buffer.extend_from_slice(&number.to_le_bytes().repeat(25));
+                let piece = plain.buffer.split().freeze();
+                buffers.keep_plain(plain);
+                piece
+            })
+            .collect();
+        let whole = |piece: &bytes::Bytes| piece.as_ptr().addr() / MEDIUM_ROOM_BYTES;
+        let buffers: std::collections::HashSet<_> = pieces.iter().map(whole).collect();
+        assert!(buffers.len() < 40, "{} buffers for 1 MB", buffers.len());
+        for (number, piece) in (0u32..).zip(&pieces) {
+            assert!(
+                piece.chunks(4).all(|bytes| bytes == number.to_le_bytes()),
+                "what is kept stays as it was"
+            );
+        }
     }
 
     #[test]
