@@ -264,5 +264,23 @@ mod tests {
             prop_assert!(is_whole(text, cut));
             prop_assert!(parse(&text[..cut], false).is_ok_and(|head| head.is_none()));
         }
+
+        #[test]
+        fn fields_are_what_stands_between_the_blanks_of_their_lines(
+            fields in prop::collection::vec(
+                ("[a-cX-Z_.!-]{1,20}", "[ \\t]{0,3}", "[a:\" \té]{0,12}", "\r?\n"),
+                0..2 * FIELDS_USUAL,
+            ),
+        ) {
+            let mut text = b"HTTP/1.1 200 OK\r\n".to_vec();
+            for (name, blanks, value, end) in &fields {
+                text.extend([name, ":", blanks, value, end].into_iter().flat_map(str::bytes));
+            }
+            text.extend_from_slice(b"\r\n");
+            let headers = parse(&text, false).expect("HTTP").expect("whole").head.headers;
+            let found: Vec<_> = headers.iter().collect();
+            let written = fields.iter().map(|(name, _, value, _)| (name.as_bytes(), value.trim_ascii().as_bytes()));
+            prop_assert_eq!(found, written.collect::<Vec<_>>());
+        }
     }
 }
