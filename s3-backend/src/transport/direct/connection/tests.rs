@@ -10,32 +10,14 @@ use crate::fuzzing::tests::identity;
 
 #[test]
 fn an_answer_is_heard_although_what_came_with_it_is_broken() {
-    let (client, server) = identity().sides();
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let address = listener.local_addr().expect("bound");
-    #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
-    let answering = std::thread::spawn(move || {
-        let (mut socket, _) = listener.accept().expect("a connection");
-        let mut tls = ServerConnection::new(server).expect("a configuration");
-        while tls.is_handshaking() {
-            tls.complete_io(&mut socket).expect("a client that speaks TLS");
-        }
+    let serve = |mut socket: std::net::TcpStream, mut tls: ServerConnection| {
         tls.writer().write_all(b"an answer").expect("room");
-        let mut said = Vec::new();
-        while tls.wants_write() {
-            tls.write_tls(&mut said).expect("room");
-        }
-        said.extend_from_slice(b"\x17\x03\x03\x00\x11no record of TLS!");
+        let mut said = written(&mut tls);
+        said.extend_from_slice(NO_RECORD);
         socket.write_all(&said).expect("a client that listens");
         socket
-    });
-    let heard = compio::runtime::Runtime::new().expect("a runtime").block_on(async {
-        let socket = TcpStream::connect(address).await.expect("a server");
-        let age_max = Duration::from_secs(60);
-        let mut connection = Connection::new(socket, Buffers::default(), clock::now(), age_max);
-        let name = ServerName::try_from(HOST).expect("a name");
-        let tls = TlsMachine::new(client, name).expect("a configuration");
-        connection.secure(tls).await.expect("a server that is trusted");
+    };
+    let heard = secured(serve, async |mut connection| {
         let mut all = Vec::new();
         loop {
             match connection.hear(SMALL_BYTES).await {
@@ -46,7 +28,6 @@ fn an_answer_is_heard_although_what_came_with_it_is_broken() {
         }
     });
     assert_eq!(heard, (b"an answer".to_vec(), Some(Cause::Connection)));
-    drop(answering.join());
 }
 
 #[test]
@@ -190,37 +171,26 @@ fn key_updates_between_windows_that_leave_partly_at_once_keep_the_order_of_recor
 
 #[test]
 fn what_broke_while_sending_is_not_listened_to_again() {
-    let (client, server) = identity().sides();
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let address = listener.local_addr().expect("bound");
-    #[expect(clippy::disallowed_methods, reason = "the test plays the server")]
-    let serving = std::thread::spawn(move || {
-        let (mut socket, _) = listener.accept().expect("a connection");
-        let mut tls = ServerConnection::new(server).expect("a configuration");
-        while tls.is_handshaking() {
-            tls.complete_io(&mut socket).expect("a client that speaks TLS");
-        }
-        socket.write_all(b"\x17\x03\x03\x00\x11no record of TLS!").expect("written");
+    let serve = |mut socket: std::net::TcpStream, _| {
+        socket.write_all(NO_RECORD).expect("a client that listens");
         socket
-    });
-    compio::runtime::Runtime::new().expect("a runtime").block_on(async {
-        let socket = TcpStream::connect(address).await.expect("a server");
-        let mut connection =
-            Connection::new(socket, Buffers::default(), clock::now(), Duration::from_secs(60));
-        let tls = TlsMachine::new(client, ServerName::try_from(HOST).expect("a name")).expect("ok");
-        connection.secure(tls).await.expect("trusted");
+    };
+    secured(serve, async |mut connection| {
         let payload = Payload::from(vec![0; 64 << 20]);
         let sent = connection.send(b"head".to_vec(), &payload, |_| false).await;
         assert!(matches!(sent, Err(Broken::Tls(_))), "{sent:?}");
         let again = compio::time::timeout(Duration::from_secs(2), connection.hear(SMALL_BYTES)).await;
         assert!(matches!(again, Ok(Ok(Heard::End))), "it waits for what cannot come: {again:?}");
     });
-    drop(serving.join());
 }
 
-/// A connection that speaks TLS with `serve`, which has a socket and records to write.
-fn secured<F: Future>(
-    serve: impl FnOnce(std::net::TcpStream, ServerConnection) + Send + 'static,
+/// It looks like the head of a record.
+const NO_RECORD: &[u8] = b"\x17\x03\x03\x00\x11no record of TLS!";
+
+/// What `with` makes of a connection that speaks TLS with `serve`, which has a socket and records to write. What `serve`
+/// gives back, such as the socket, is kept until then.
+fn secured<F: Future, T: Send + 'static>(
+    serve: impl FnOnce(std::net::TcpStream, ServerConnection) -> T + Send + 'static,
     with: impl FnOnce(Connection) -> F,
 ) -> F::Output {
     let (client, server) = identity().sides();
@@ -234,7 +204,7 @@ fn secured<F: Future>(
         while tls.is_handshaking() {
             tls.complete_io(&mut socket).expect("a client that speaks TLS");
         }
-        serve(socket, tls);
+        serve(socket, tls)
     });
     let output = compio::runtime::Runtime::new().expect("a runtime").block_on(async {
         let socket = TcpStream::connect(address).await.expect("a server");
@@ -244,7 +214,7 @@ fn secured<F: Future>(
         connection.secure(tls).await.expect("a server that is trusted");
         with(connection).await
     });
-    serving.join().expect("a server");
+    drop(serving.join().expect("a server"));
     output
 }
 
